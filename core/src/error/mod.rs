@@ -1,0 +1,11 @@
+//! Errors: each names the thing, the value, and what to do about it.
+//!
+//! Two kinds are kept apart. Misuse (an illegal name, an unknown topic, an oversize event) is refused where it enters.
+//! Faults of the world (a server that does not answer) say what may be concluded from them: see
+//! [`PortError`](crate::ports::PortError).
+
+mod kafka;
+mod name;
+
+pub use kafka::{ErrorCode, Remedy};
+pub use name::{NameError, NameKind};

@@ -1,0 +1,1 @@
+//! The exact size of a record batch before it is encoded.
