@@ -4,8 +4,10 @@
 //! Faults of the world (a server that does not answer) say what may be concluded from them: see
 //! [`PortError`](crate::ports::PortError).
 
+mod event;
 mod kafka;
 mod name;
 
+pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};

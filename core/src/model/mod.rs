@@ -1,12 +1,29 @@
 //! The nouns of the library: what its users write and what its machines speak of.
 
+pub mod cloudevents;
+
+mod event;
+mod headers;
+mod identity;
 mod ids;
+mod new_event;
+mod payload;
+mod policy;
 mod record;
 mod time;
+mod topic;
 
+pub use bytes::Bytes;
+
+pub use event::{Arrival, Attempt, Event, Route};
+pub use headers::Headers;
 pub use ids::{
     BrokerId, Epoch, Generation, GroupName, LeaderEpoch, MAX_NAME_LENGTH, MemberId, Offset, PartitionId,
     RequestId, TopicName, TopicPartition,
 };
+pub use new_event::NewEvent;
+pub use payload::{BoxError, Codec, Json, MediaType, PayloadError, Raw, Tombstones};
+pub use policy::{ErrorKind, HandlerError, OnFailure, Ordering, RetryPolicy};
 pub use record::{Header, Record};
 pub use time::{Time, WallTime};
+pub use topic::Topic;
