@@ -6,6 +6,8 @@
 
 mod kafka;
 mod name;
+mod produce;
 
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};
+pub use produce::ProduceFailure;
