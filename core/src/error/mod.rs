@@ -7,7 +7,9 @@
 mod event;
 mod kafka;
 mod name;
+mod produce;
 
 pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};
+pub use produce::ProduceFailure;

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use crate::model::Offset;
 
+pub use size::{BatchSize, RecordSize};
+
 /// Encoded record batches as a fetch returned them, with the aborted transactions that touch them.
 #[derive(Debug, Clone, Default)]
 pub struct Batches {
