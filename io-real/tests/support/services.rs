@@ -26,7 +26,8 @@ pub async fn postgres() -> String {
     static CREATED: AtomicU32 = AtomicU32::new(0);
     let server = postgres_server();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
-    let name = format!("evenkeel_test_{}_{}_{}", now.as_secs(), id(), CREATED.fetch_add(1, Ordering::Relaxed));
+    let name =
+        format!("evenkeel_test_{}_{}_{}", now.as_secs(), id(), CREATED.fetch_add(1, Ordering::Relaxed));
     let mut admin = PgConnection::connect(server).await.unwrap_or_else(|error| {
         panic!("cannot connect to {server}: {error}. Start it, or unset EVENKEEL_TEST_POSTGRES to have one started")
     });
@@ -35,7 +36,8 @@ pub async fn postgres() -> String {
         .execute(AssertSqlSafe(format!("create database {name}")))
         .await
         .unwrap_or_else(|error| panic!("cannot create a database on {server}: {error}"));
-    let (base, options) = server.split_once('?').map_or((server, String::new()), |(b, o)| (b, format!("?{o}")));
+    let (base, options) =
+        server.split_once('?').map_or((server, String::new()), |(b, o)| (b, format!("?{o}")));
     let (base, _default_database) = base.rsplit_once('/').expect("the URL names a database");
     format!("{base}/{name}{options}")
 }
