@@ -47,8 +47,18 @@ pub(super) enum ConnectFault {
     NoCommonVersion { api: ApiKey, theirs: VersionRange, ours: VersionRange },
     #[error("it does not offer {0:?}; is it a Kafka broker with this listener open to clients?")]
     Missing(ApiKey),
-    #[error("it did not speak Kafka's protocol: {0}")]
-    Handshake(PortError),
+    #[error("the greeting failed: {0}")]
+    Greeting(Arc<str>),
+}
+
+/// What went wrong in the greeting; whom with is told by who connects.
+fn greeting(error: PortError) -> ConnectFault {
+    match error {
+        PortError::Refused(code) => ConnectFault::Refused(code),
+        PortError::Unreachable { cause, .. }
+        | PortError::Unknown { cause, .. }
+        | PortError::Malformed { cause, .. } => ConnectFault::Greeting(cause),
+    }
 }
 
 /// A connection that has been opened and greeted.
@@ -144,10 +154,8 @@ impl Wire {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str(env!("CARGO_PKG_NAME")))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let mut answer = self
-            .exchange(ApiKey::ApiVersions, API_VERSIONS, &request, limit)
-            .await
-            .map_err(ConnectFault::Handshake)?;
+        let mut answer =
+            self.exchange(ApiKey::ApiVersions, API_VERSIONS, &request, limit).await.map_err(greeting)?;
         // A broker that does not know this version answers in version 0, which begins with the error all the same.
         if let Some((code, _)) = answer.get(4..).and_then(<[u8]>::split_first_chunk)
             && let Some(code) = ErrorCode::from_code(i16::from_be_bytes(*code))
@@ -158,7 +166,7 @@ impl Wire {
             });
         }
         let answer: ApiVersionsResponse =
-            self.decode(&mut answer, ApiKey::ApiVersions, API_VERSIONS).map_err(ConnectFault::Handshake)?;
+            self.decode(&mut answer, ApiKey::ApiVersions, API_VERSIONS).map_err(greeting)?;
         Ok(answer
             .api_keys
             .into_iter()
