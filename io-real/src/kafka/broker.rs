@@ -67,7 +67,7 @@ impl Broker for KafkaClient {
         timeout: Duration,
     ) -> Result<Vec<(TopicName, Result<(), ErrorCode>)>, PortError> {
         let controller = self.cluster.controller().await?;
-        let limit = timeout + self.cluster.settings().limits.request;
+        let limit = timeout.saturating_add(self.cluster.settings().limits.request);
         let request = create_topics_request(&topics, timeout);
         let (answer, server) = self.cluster.ask(controller, limit, |_| request).await?;
         let told: BTreeMap<_, _> = answer.topics.iter().map(|topic| (&*topic.name.0, topic)).collect();
@@ -129,7 +129,7 @@ impl Broker for KafkaClient {
         broker: BrokerId,
         request: FetchRequest,
     ) -> Result<Vec<FetchedPartition>, PortError> {
-        let limit = request.wait + self.cluster.settings().limits.request;
+        let limit = request.wait.saturating_add(self.cluster.settings().limits.request);
         let lane = &self.session.fetch;
         let build = |version| fetch_request(&request, version);
         let (answer, server) = self.cluster.ask_in(lane, broker, limit, build).await?;

@@ -188,7 +188,7 @@ impl Wire {
             ErrorCode::InvalidRequest
         })?;
         let (reply, answer) = oneshot::channel();
-        let deadline = Instant::now() + limit;
+        let deadline = deadline(limit);
         let request = Request { frame, correlation, deadline, limit, reply };
         self.commands.send(Command::Send(request)).map_err(|_| PortError::Unreachable {
             server: Arc::clone(&self.server),
@@ -221,6 +221,11 @@ impl Wire {
             PortError::Malformed { server: Arc::clone(&self.server), cause }
         })
     }
+}
+
+/// The end of a time limit. One too long to reckon with is cut to a month.
+pub(super) fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(Duration::from_secs(30 * 24 * 60 * 60))
 }
 
 /// Encodes a whole frame, length included, so that it can go out with one write.

@@ -54,7 +54,7 @@ impl Coordinator for KafkaClient {
         request: JoinRequest,
     ) -> Result<JoinAnswer, (PortError, MemberId)> {
         self.session.set_rebalance_timeout(request.rebalance_timeout);
-        let limit = request.rebalance_timeout + self.cluster.settings().limits.rebalance_grace;
+        let limit = request.rebalance_timeout.saturating_add(self.cluster.settings().limits.rebalance_grace);
         let lane = &self.session.membership;
         let (answer, server) = self
             .cluster
@@ -89,7 +89,8 @@ impl Coordinator for KafkaClient {
     }
 
     async fn sync(&self, broker: BrokerId, request: SyncRequest) -> Result<Bytes, PortError> {
-        let limit = self.session.rebalance_timeout() + self.cluster.settings().limits.rebalance_grace;
+        let limit =
+            self.session.rebalance_timeout().saturating_add(self.cluster.settings().limits.rebalance_grace);
         let lane = &self.session.membership;
         let (answer, _) = self.cluster.ask_in(lane, broker, limit, |_| sync_request(&request)).await?;
         refusal(answer.error_code)?;
@@ -309,17 +310,19 @@ mod tests {
 
     #[test]
     fn commits_are_split_by_the_weight_of_their_metadata() {
-        for (weights, parts) in [
+        for (weights, sizes) in [
             (&[][..], &[][..]),
-            (&[0, 0, 0], &[0..3]),
-            (&[5, 5], &[0..2]),
-            (&[5, 6], &[0..1, 1..2]),
-            (&[11], &[0..1]),
-            (&[1, 11, 1], &[0..1, 1..2, 2..3]),
-            (&[4, 4, 4, 4, 4], &[0..2, 2..4, 4..5]),
+            (&[0, 0, 0], &[3]),
+            (&[5, 5], &[2]),
+            (&[5, 6], &[1, 1]),
+            (&[11], &[1]),
+            (&[1, 11, 1], &[1, 1, 1]),
+            (&[4, 4, 4, 4, 4], &[2, 2, 1]),
         ] {
             let commits: Vec<_> = weights.iter().map(|weight| commit(0, *weight)).collect();
-            assert_eq!(commit_parts(&commits, 10), parts, "{weights:?}");
+            let parts = commit_parts(&commits, 10);
+            assert_eq!(parts.iter().map(Range::len).collect::<Vec<_>>(), sizes, "{weights:?}");
+            assert!(parts.into_iter().flatten().eq(0..weights.len()), "{weights:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Real Kafka, for the core's `Broker` and `Coordinator` ports.
 //!
-//! Two planes lead to a cluster. Records are produced through rskafka ([`produce`]), one attempt a call. All the rest
-//! goes over connections of our own ([`connection`], [`cluster`]) that speak the protocol through kafka-protocol's
+//! Two planes lead to a cluster. Records are produced through rskafka (`produce`), one attempt a call. All the rest
+//! goes over connections of our own (`connection`, `cluster`) that speak the protocol through kafka-protocol's
 //! messages, because membership, commits and exact fetches need what rskafka does not have. Both do one request when
 //! asked and retry nothing; they decide one thing, what may be concluded from a failure
 //! ([`PortError`](evenkeel_core::ports::PortError)).

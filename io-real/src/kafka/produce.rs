@@ -25,9 +25,9 @@ use rskafka::client::{Client, ClientBuilder};
 use rskafka::record::Record;
 use rskafka::{BackoffConfig, BackoffError};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 use super::Settings;
+use super::connection::deadline;
 
 /// Clients are shared while they work. A cell is filled by its first user; the others wait for it.
 type Shared<T> = Arc<OnceCell<T>>;
@@ -58,7 +58,7 @@ impl Producer {
         if records.is_empty() {
             return Err(ErrorCode::InvalidRequest.into());
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let cell = self.partition_cell(&at);
         let client = match tokio::time::timeout_at(deadline, self.open(&cell, &at)).await {
             Ok(Ok(client)) => client,
