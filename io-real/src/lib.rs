@@ -1,1 +1,4 @@
 //! (in work)
+
+pub mod kafka;
+pub mod runtime;

@@ -1,0 +1,6 @@
+//! Tests against brokers that misbehave, and of every request in every version.
+
+mod connection;
+mod encoding;
+mod one_attempt;
+mod seat;
