@@ -4,11 +4,13 @@
 //! Faults of the world (a server that does not answer) say what may be concluded from them: see
 //! [`PortError`](crate::ports::PortError).
 
+mod bus;
 mod event;
 mod kafka;
 mod name;
 mod produce;
 
+pub use bus::{ProduceError, RegistrationError};
 pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};

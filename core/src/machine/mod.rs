@@ -21,7 +21,11 @@ mod marks;
 
 pub mod backoff;
 pub mod commit;
+pub mod consumer;
+pub mod delivery;
 pub mod group;
+pub mod lane;
+pub mod member;
 pub mod produce;
 
 pub use entropy::Entropy;

@@ -67,6 +67,12 @@ impl Attempt {
     /// The first call.
     pub const FIRST: Self = Self(NonZeroU32::MIN);
 
+    /// The call after `earlier` ones.
+    #[must_use]
+    pub const fn after(earlier: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(earlier))
+    }
+
     /// The call after this one.
     #[must_use]
     pub const fn next(self) -> Self {

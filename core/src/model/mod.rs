@@ -3,6 +3,7 @@
 pub mod cloudevents;
 
 mod event;
+mod handler;
 mod headers;
 mod identity;
 mod ids;
@@ -16,6 +17,7 @@ mod topic;
 pub use bytes::Bytes;
 
 pub use event::{Arrival, Attempt, Event, Route};
+pub use handler::{BatchHandler, BatchTxHandler, Handler, TxHandler};
 pub use headers::Headers;
 pub use ids::{
     BrokerId, Epoch, Generation, GroupName, LeaderEpoch, MAX_NAME_LENGTH, MemberId, Offset, PartitionId,

@@ -149,6 +149,13 @@ pub struct StoredOffset {
 ///
 /// Cancelling a future leaves its outcome unknown.
 pub trait Coordinator: Send + Sync + 'static {
+    /// The same cluster, over connections on which one member alone parks its requests: brokers answer the requests of
+    /// a connection in turn, so members that shared one would hold each other up.
+    #[must_use]
+    fn session(&self) -> Self
+    where
+        Self: Sized;
+
     /// Asks any broker for the group's coordinator.
     fn find_coordinator(&self, group: &GroupName)
     -> impl Future<Output = Result<BrokerId, PortError>> + Send;

@@ -39,6 +39,10 @@ const GROUP_KEY: i8 = 0;
 const MAX_COMMIT_METADATA: usize = 512 * 1024;
 
 impl Coordinator for KafkaClient {
+    fn session(&self) -> Self {
+        Self::session(self)
+    }
+
     async fn find_coordinator(&self, group: &GroupName) -> Result<BrokerId, PortError> {
         let limit = self.cluster.settings().limits.request;
         let (answer, _) = self.cluster.ask_any(limit, |_| find_coordinator_request(group)).await?;

@@ -1,0 +1,172 @@
+//! The bus: what a service holds to produce events and to have them handled.
+//!
+//! It is generic over the ports, so that the very same bus runs on real servers and in simulation. Whoever makes one
+//! hands in the ports; see the `evenkeel` crate for the real ones.
+
+mod consume;
+mod registry;
+mod running;
+
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use async_channel::{Receiver, Sender};
+
+pub use self::consume::{GroupSubscription, Subscription};
+pub use self::running::{Leftover, Running, StartError};
+
+use self::registry::Registry;
+use super::consume::News;
+use super::produce::{Call, ProducerTask};
+use crate::error::ProduceError;
+use crate::machine::Entropy;
+use crate::machine::produce::{Produce, ProduceConfig, Produced};
+use crate::model::{Codec, GroupName, NewEvent, Topic, TopicName, cloudevents};
+use crate::ports::{Broker, Coordinator, Runtime};
+
+/// Stands where a bus has no database: exactly-once handlers and transactions do not compile on it.
+#[derive(Debug, Clone, Copy)]
+pub struct NoDatabase;
+
+/// Settings of a bus.
+#[derive(Debug, Clone)]
+pub struct BusConfig {
+    /// The CloudEvents source of what it produces: the service's name.
+    pub source: Arc<str>,
+    /// How it produces.
+    pub produce: ProduceConfig,
+}
+
+impl BusConfig {
+    /// The defaults, for a service of this name.
+    #[must_use]
+    pub fn new(source: impl Into<Arc<str>>) -> Self {
+        Self { source: source.into(), produce: ProduceConfig::default() }
+    }
+}
+
+/// Told of everything that happens to the members of a bus.
+pub type Observer = Arc<dyn Fn(&GroupName, &News) + Send + Sync>;
+
+/// Produces events, and has them handled. Cloning it gives another handle on the same bus.
+///
+/// The bus flushes what is being produced when its last handle is dropped, or on [`Running::shutdown`].
+pub struct Bus<R, K, D = NoDatabase> {
+    shared: Arc<Shared<R, K, D>>,
+}
+
+impl<R, K, D> Clone for Bus<R, K, D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<R, K, D> {
+    runtime: R,
+    kafka: Arc<K>,
+    database: Arc<D>,
+    source: Arc<str>,
+    calls: Sender<Call>,
+    /// Closed when the producer has finished everything.
+    produced: Receiver<()>,
+    seed: u64,
+    produce_calls: AtomicU64,
+    started: AtomicBool,
+    #[allow(clippy::disallowed_types, reason = "registration happens before anything runs, from any task")]
+    registry: Mutex<Registry>,
+    #[allow(clippy::disallowed_types, reason = "set before anything runs")]
+    observer: Mutex<Option<Observer>>,
+}
+
+impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D> {
+    /// A bus over the given ports. Starts the producer's task.
+    #[must_use]
+    #[allow(clippy::disallowed_types, reason = "as in the struct")]
+    pub fn new(config: BusConfig, runtime: R, kafka: Arc<K>, database: Arc<D>) -> Self {
+        let (calls, incoming) = async_channel::bounded(256);
+        let (done, produced) = async_channel::bounded(1);
+        let seed = runtime.seed();
+        let machine = Produce::new(config.produce, Entropy::new(seed).fork());
+        let task =
+            ProducerTask { runtime: runtime.clone(), kafka: Arc::clone(&kafka), calls: incoming, done };
+        runtime.spawn(task.run(machine));
+        let shared = Shared {
+            runtime,
+            kafka,
+            database,
+            source: config.source,
+            calls,
+            produced,
+            seed,
+            produce_calls: AtomicU64::new(0),
+            started: AtomicBool::new(false),
+            registry: Mutex::default(),
+            observer: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Produces one event or many, of one topic or several, and waits until all in-sync replicas have them.
+    ///
+    /// Answers where each event stands, in the order of the events. Events of one partition are written in that order.
+    ///
+    /// # Errors
+    /// [`ProduceError`]. If an event cannot be encoded, or names an illegal topic, nothing of the call is produced.
+    /// Otherwise the error tells for each event whether it was written, was not, or may have been.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not take the events back: they are produced, and nobody is told.
+    pub async fn produce(
+        &self,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Vec<Produced>, ProduceError> {
+        let shared = &*self.shared;
+        let nth = shared.produce_calls.fetch_add(1, atomic::Ordering::Relaxed);
+        let mut entropy = Entropy::new(shared.seed.wrapping_add(nth)).fork();
+        let now = shared.runtime.wall_now();
+        let mut encoded: Vec<(TopicName, Arc<_>)> = Vec::new();
+        for event in events {
+            let topic = match encoded.last() {
+                Some((topic, _)) if topic.as_str() == event.topic() => topic.clone(),
+                Some(_) | None => TopicName::new(event.topic())?,
+            };
+            encoded.push((topic, Arc::new(cloudevents::encode(event, now, &mut entropy, &shared.source)?)));
+        }
+        if encoded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, outcomes) = async_channel::bounded(1);
+        shared.calls.send(Call { events: encoded, reply }).await.map_err(|_| ProduceError::Closed)?;
+        let outcomes = outcomes.recv().await.map_err(|_| ProduceError::Closed)?;
+        if outcomes.iter().all(Result::is_ok) {
+            Ok(outcomes.into_iter().flatten().collect())
+        } else {
+            Err(ProduceError::Failed(outcomes))
+        }
+    }
+
+    /// Begins the registration of a handler for a topic.
+    pub fn consume<T, C: Codec<T>>(&self, topic: Topic<T, C>) -> Subscription<'_, R, K, D, T, C> {
+        Subscription::new(self, topic)
+    }
+
+    /// Has `observer` told of assignments, notices and ends, in place of an earlier one. It is called on the tasks that
+    /// do the work, so it must be quick and must not block. What happens is logged through `tracing` as well.
+    pub fn observe(&self, observer: impl Fn(&GroupName, &News) + Send + Sync + 'static) {
+        *lock(&self.shared.observer) = Some(Arc::new(observer));
+    }
+
+    /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
+    ///
+    /// # Errors
+    /// [`StartError`]: the bus was started before, a group gave up, or partitions did not come within a minute.
+    pub async fn start(&self) -> Result<Running<R, K, D>, StartError> {
+        running::start(self).await
+    }
+}
+
+/// Locks what no panic can have left half-done.
+#[allow(clippy::disallowed_types, reason = "as in the struct")]
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,345 @@
+//! Drives one member of a consumer group.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use futures_util::future::{AbortHandle, Abortable, Aborted};
+use futures_util::{FutureExt, select_biased};
+
+use super::clock::Alarm;
+use super::invoke::{Invocation, Invoke};
+use crate::error::ErrorCode;
+use crate::machine::Machine;
+use crate::machine::consumer::{self, Arrival, CallId, HandlerId, Notice, Read, ReadFault, Ready};
+use crate::machine::delivery::Outcome;
+use crate::machine::group::{self, GroupError};
+use crate::machine::member::{Action, Input, Member};
+use crate::model::{GroupName, Offset, Time, TopicName, TopicPartition};
+use crate::ports::{Broker, Coordinator, FetchAnswer, FetchRequest, FetchedPartition, PortError, Runtime};
+use crate::records::{self, Ended, RecordRef};
+
+/// How many inputs are taken in before the machine's actions are performed: enough to share the cost of a wake-up,
+/// few enough that none waits long.
+const INPUTS_AT_ONCE: usize = 256;
+
+/// What a record costs beside its own bytes: its places in tables and queues.
+const RECORD_OVERHEAD: u32 = 128;
+
+/// What a member tells those who wait for it.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// Partitions were assigned.
+    Assigned {
+        /// How many.
+        partitions: usize,
+    },
+    /// The assignment is over.
+    Unassigned,
+    /// The member gave up, for a reason that trying again does not mend.
+    Failed(Arc<GroupError>),
+    /// Something worth telling.
+    Notice(Notice),
+    /// The member has left.
+    Stopped,
+}
+
+/// Who is told the news of a member.
+pub(crate) type Observer = Arc<dyn Fn(News) + Send + Sync>;
+
+/// One member and everything it needs to act.
+pub(crate) struct MemberTask<R, K> {
+    pub(crate) runtime: R,
+    pub(crate) kafka: Arc<K>,
+    pub(crate) group: GroupName,
+    pub(crate) handlers: Vec<Arc<dyn Invoke>>,
+    /// Called for every piece of news, on the member's own task: it must not block.
+    pub(crate) observer: Observer,
+    pub(crate) stop: Receiver<Time>,
+}
+
+/// The parts of a running loop that performing an action needs.
+struct Loop<R, K> {
+    task: MemberTask<R, K>,
+    inbox: Sender<Input<RecordRef>>,
+    calls: BTreeMap<CallId, AbortHandle>,
+    stopped: bool,
+}
+
+impl<R: Runtime, K: Broker + Coordinator> MemberTask<R, K> {
+    /// Runs the member until it has left its group.
+    pub(crate) async fn run(self, mut member: Member<RecordRef>) {
+        let runtime = self.runtime.clone();
+        let stop = self.stop.clone();
+        // Bounded by the machines: one message for each request and call that is out.
+        let (inbox, arrivals) = async_channel::unbounded();
+        let mut work = Loop { task: self, inbox, calls: BTreeMap::new(), stopped: false };
+        let mut alarm = Alarm::new(runtime.clone());
+        member.handle(runtime.now(), Input::Start);
+        loop {
+            while let Some(action) = member.poll() {
+                work.perform(action);
+            }
+            if work.stopped {
+                break;
+            }
+            alarm.set(member.deadline());
+            let mut first = select_biased! {
+                until = next_stop(&stop).fuse() => Some(Input::Stop { until }),
+                input = arrivals.recv().fuse() => input.ok(),
+                () = alarm.wait().fuse() => None,
+            };
+            let now = runtime.now();
+            if first.is_none() {
+                member.tick(now);
+            }
+            for _ in 0..INPUTS_AT_ONCE {
+                let Some(input) = first.take().or_else(|| arrivals.try_recv().ok()) else { break };
+                work.forget_call(&input);
+                member.handle(now, input);
+            }
+        }
+        for (_, call) in work.calls {
+            call.abort();
+        }
+    }
+}
+
+/// The next request to stop; never, once nobody can ask any more.
+async fn next_stop(stop: &Receiver<Time>) -> Time {
+    match stop.recv().await {
+        Ok(until) => until,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
+    fn forget_call(&mut self, input: &Input<RecordRef>) {
+        if let Input::Consumer(consumer::Input::Finished { call, .. }) = input {
+            self.calls.remove(call);
+        }
+    }
+
+    /// Sends a request on its way; its answer comes back as an input.
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = T> + Send + 'static,
+        answer: impl FnOnce(T) -> Input<RecordRef> + Send + 'static,
+    ) {
+        let inbox = self.inbox.clone();
+        self.task.runtime.spawn(async move {
+            let input = answer(request.await);
+            if inbox.send(input).await.is_err() {
+                tracing::trace!("an answer came after its member had left");
+            }
+        });
+    }
+
+    fn perform(&mut self, action: Action<RecordRef>) {
+        match action {
+            Action::Group(action) => self.perform_for_group(action),
+            Action::Consumer(action) => self.perform_for_consumer(action),
+        }
+    }
+
+    fn perform_for_group(&mut self, action: group::Action) {
+        use group::{Action, Input as In};
+        let kafka = Arc::clone(&self.task.kafka);
+        let group = self.task.group.clone();
+        match action {
+            Action::FindCoordinator { id } => self
+                .ask(async move { kafka.find_coordinator(&group).await }, move |outcome| {
+                    Input::Group(In::CoordinatorFound { id, outcome })
+                }),
+            Action::Join { id, broker, request } => self
+                .ask(async move { kafka.join(broker, request).await }, move |outcome| {
+                    Input::Group(In::Joined { id, outcome })
+                }),
+            Action::DescribeTopics { id, topics } => self
+                .ask(async move { count_partitions(&*kafka, &topics).await }, move |outcome| {
+                    Input::Group(In::TopicsDescribed { id, outcome })
+                }),
+            Action::Sync { id, broker, request } => self
+                .ask(async move { kafka.sync(broker, request).await }, move |outcome| {
+                    Input::Group(In::Synced { id, outcome })
+                }),
+            Action::Heartbeat { id, broker, request } => self
+                .ask(async move { kafka.heartbeat(broker, request).await }, move |outcome| {
+                    Input::Group(In::HeartbeatDone { id, outcome })
+                }),
+            Action::Leave { id, broker, request } => self
+                .ask(async move { kafka.leave(broker, request).await }, move |outcome| {
+                    Input::Group(In::Left { id, outcome })
+                }),
+            Action::Assigned { membership, partitions } => {
+                let generation = membership.generation;
+                tracing::info!(%group, %generation, partitions = partitions.len(), "partitions assigned");
+                (self.task.observer)(News::Assigned { partitions: partitions.len() });
+            }
+            Action::Moved { membership } => {
+                tracing::info!(%group, coordinator = %membership.coordinator, "the group's coordinator moved");
+            }
+            Action::Revoke { .. } => {
+                tracing::info!(%group, "giving partitions up");
+                (self.task.observer)(News::Unassigned);
+            }
+            Action::Lost => {
+                tracing::warn!(%group, "partitions lost: what was in flight will be delivered again");
+                (self.task.observer)(News::Unassigned);
+            }
+            Action::Failed { error } => {
+                tracing::error!(%group, %error, "the member gave up");
+                (self.task.observer)(News::Failed(Arc::new(error)));
+            }
+            Action::Stopped => {
+                self.stopped = true;
+                (self.task.observer)(News::Stopped);
+            }
+        }
+    }
+
+    fn perform_for_consumer(&mut self, action: consumer::Action<RecordRef>) {
+        use consumer::{Action, Input as In};
+        let kafka = Arc::clone(&self.task.kafka);
+        match action {
+            Action::FetchCommitted { id, coordinator, topics } => {
+                let group = self.task.group.clone();
+                self.ask(async move { kafka.committed(coordinator, &group, topics).await }, move |outcome| {
+                    Input::Consumer(In::Committed { id, outcome })
+                });
+            }
+            Action::Describe { id, topics } => self
+                .ask(async move { kafka.metadata(&topics).await }, move |outcome| {
+                    Input::Consumer(In::Described { id, outcome })
+                }),
+            Action::ListOffsets { id, broker, partitions } => self
+                .ask(async move { kafka.list_offsets(broker, partitions).await }, move |outcome| {
+                    Input::Consumer(In::Listed { id, outcome })
+                }),
+            Action::Fetch { id, broker, request } => self.ask(
+                async move {
+                    let wanted = request.clone();
+                    kafka.fetch(broker, request).await.map(|fetched| decode(&wanted, fetched))
+                },
+                move |outcome| Input::Consumer(In::Fetched { id, outcome }),
+            ),
+            Action::Run { call, handler, event, more } => self.run(call, handler, event, more),
+            Action::Cancel(call) => {
+                if let Some(running) = self.calls.get(&call) {
+                    running.abort();
+                }
+            }
+            Action::Commit { id, coordinator, request } => self
+                .ask(async move { kafka.commit(coordinator, request).await }, move |outcome| {
+                    Input::Consumer(In::CommitDone { id, outcome })
+                }),
+            Action::Notice(notice) => {
+                self.log(&notice);
+                (self.task.observer)(News::Notice(notice));
+            }
+            Action::Released | Action::CommitRefused { .. } | Action::PartitionsChanged => {
+                tracing::error!(
+                    "an action between the halves of a member left it; this is a bug in evenkeel"
+                );
+            }
+        }
+    }
+
+    /// Starts a call. Whatever becomes of it, its outcome comes back exactly once.
+    fn run(
+        &mut self,
+        call: CallId,
+        handler: HandlerId,
+        event: Ready<RecordRef>,
+        more: Vec<Ready<RecordRef>>,
+    ) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.calls.insert(call, abort);
+        let invocation = Invocation { first: event, more };
+        let work = AssertUnwindSafe(self.task.handlers[handler.0].invoke(invocation)).catch_unwind();
+        let work = Abortable::new(work, registration);
+        let inbox = self.inbox.clone();
+        self.task.runtime.spawn(async move {
+            // The future is dropped before its end is told, so that what it held is free by then.
+            let outcome = match work.await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_panic)) => Outcome::Panicked,
+                Err(Aborted) => Outcome::Cancelled,
+            };
+            let input = Input::Consumer(consumer::Input::Finished { call, outcome });
+            if inbox.send(input).await.is_err() {
+                tracing::trace!("a call ended after its member had left");
+            }
+        });
+    }
+
+    fn log(&self, notice: &Notice) {
+        let group = &self.task.group;
+        match notice {
+            Notice::Trouble { request, error } => {
+                tracing::warn!(%group, request, %error, "will be tried again")
+            }
+            Notice::Bug { at, what } => tracing::error!(%group, %at, %what, "the partition stops"),
+            other => tracing::warn!(%group, notice = ?other),
+        }
+    }
+}
+
+async fn count_partitions<K: Broker>(
+    kafka: &K,
+    topics: &[TopicName],
+) -> Result<BTreeMap<TopicName, u32>, PortError> {
+    let metadata = kafka.metadata(topics).await?;
+    let known = |described: crate::ports::TopicMetadata| {
+        let partitions = described.partitions.ok()?.len();
+        Some((described.topic, u32::try_from(partitions).unwrap_or(u32::MAX)))
+    };
+    Ok(metadata.topics.into_iter().filter_map(known).collect())
+}
+
+type Decoded = (TopicPartition, Result<Read<RecordRef>, ErrorCode>);
+
+/// Decodes what a fetch brought, on the fetch's own task.
+fn decode(wanted: &FetchRequest, fetched: Vec<FetchedPartition>) -> Vec<Decoded> {
+    let start = |at: &TopicPartition| wanted.partitions.iter().find(|p| p.at == *at).map(|p| p.offset);
+    fetched
+        .into_iter()
+        .filter_map(|FetchedPartition { at, outcome }| {
+            let from = start(&at)?;
+            Some((at, outcome.map(|answer| read(answer, from))))
+        })
+        .collect()
+}
+
+fn read(answer: FetchAnswer, from: Offset) -> Read<RecordRef> {
+    let FetchAnswer { high_watermark, batches, .. } = answer;
+    let decoded = records::decode(batches, from);
+    let fault = match &decoded.ended {
+        Ended::Complete => None,
+        Ended::TooShort { needs } => Some(ReadFault::TooSmall(u32::try_from(*needs).unwrap_or(u32::MAX))),
+        Ended::Failed(error) => Some(ReadFault::Undecodable(error.to_string().into())),
+    };
+    let arrival = |record: RecordRef| Arrival {
+        offset: record.offset(),
+        key: record.key().map(digest),
+        weight: u32::try_from(record.weight()).unwrap_or(u32::MAX).saturating_add(RECORD_OVERHEAD),
+        record,
+    };
+    Read {
+        records: decoded.records().map(arrival).collect(),
+        next: decoded.next_offset,
+        leader_epoch: decoded.leader_epoch,
+        high_watermark,
+        fault,
+    }
+}
+
+/// The digest of a key that lanes go by. It never leaves the process.
+fn digest(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}

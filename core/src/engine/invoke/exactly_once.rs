@@ -1,0 +1,184 @@
+//! Exactly once: the handler's writes and the claim to its event commit together, or not at all.
+//!
+//! Begin, claim, handler, commit. An event that was claimed before is done. Whatever leaves the outcome open (a lost
+//! answer to COMMIT above all) is [`Outcome::World`]: the event is handled again, and the claim decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::{Desk, Invocation, Invoke};
+use crate::machine::delivery::Outcome;
+use crate::model::{BatchTxHandler, Codec, Event, HandlerError, TxHandler};
+use crate::ports::{Blame, Claim, Database, DatabaseError, Runtime};
+
+/// How long a call waits for a connection before it goes back to the queue.
+const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(10);
+
+/// A handler of single events.
+pub(crate) struct ExactlyOnce<R, D, T, C, H> {
+    pub(crate) database: Arc<D>,
+    pub(crate) inner: Arc<(Desk<R, T, C>, H)>,
+}
+
+impl<R, D, T, C, H> Invoke for ExactlyOnce<R, D, T, C, H>
+where
+    R: Runtime,
+    D: Database,
+    T: Send + 'static,
+    C: Codec<T>,
+    H: for<'t> TxHandler<'t, D::Tx, T>,
+{
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+        let (database, inner) = (Arc::clone(&self.database), Arc::clone(&self.inner));
+        Box::pin(async move {
+            let (desk, handler) = &*inner;
+            let event = match desk.decode(invocation.first) {
+                Ok(event) => event,
+                Err(outcome) => return outcome,
+            };
+            let (mut tx, fresh) = match open(&*database, &[claim_of(&event)]).await {
+                Ok(opened) => opened,
+                Err(outcome) => return outcome,
+            };
+            if fresh != [true] {
+                return already_done(&*database, tx).await;
+            }
+            let result = desk.within(handler.handle(&mut tx, event)).await;
+            close(&*database, desk, tx, result).await
+        })
+    }
+}
+
+/// A handler of batches: the newly claimed events of a batch share one transaction.
+pub(crate) struct ExactlyOnceBatch<R, D, T, C, H> {
+    pub(crate) database: Arc<D>,
+    pub(crate) inner: Arc<(Desk<R, T, C>, H)>,
+}
+
+impl<R, D, T, C, H> Invoke for ExactlyOnceBatch<R, D, T, C, H>
+where
+    R: Runtime,
+    D: Database,
+    T: Send + 'static,
+    C: Codec<T>,
+    H: for<'t> BatchTxHandler<'t, D::Tx, T>,
+{
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+        let (database, inner) = (Arc::clone(&self.database), Arc::clone(&self.inner));
+        Box::pin(async move {
+            let (desk, handler) = &*inner;
+            // In the order of their keys, so that overlapping batches of two members cannot deadlock; twins fall
+            // together, and the first one's outcome is theirs too.
+            let mut claims = BTreeMap::new();
+            let mut events = Vec::with_capacity(invocation.more.len() + 1);
+            for ready in std::iter::once(invocation.first).chain(invocation.more) {
+                let event = match desk.decode(ready) {
+                    Ok(event) => event,
+                    Err(Outcome::Ignored) => continue,
+                    Err(outcome) => return outcome,
+                };
+                let claim = claim_of(&event);
+                if let std::collections::btree_map::Entry::Vacant(first) = claims.entry(claim.key) {
+                    first.insert(claim);
+                    events.push((claim.key, event));
+                }
+            }
+            if events.is_empty() {
+                return Outcome::Ignored;
+            }
+            let sorted: Vec<Claim> = claims.into_values().collect();
+            let (mut tx, fresh) = match open(&*database, &sorted).await {
+                Ok(opened) => opened,
+                Err(outcome) => return outcome,
+            };
+            let is_fresh =
+                |key| sorted.binary_search_by_key(&key, |claim| claim.key).is_ok_and(|nth| fresh[nth]);
+            let events: Vec<Event<T>> =
+                events.into_iter().filter(|(key, _)| is_fresh(*key)).map(|(_, event)| event).collect();
+            if events.is_empty() {
+                return already_done(&*database, tx).await;
+            }
+            let result = desk.within(handler.handle(&mut tx, events)).await;
+            close(&*database, desk, tx, result).await
+        })
+    }
+}
+
+fn claim_of<T>(event: &Event<T>) -> Claim {
+    Claim { key: event.claim_key(), partition: event.partition(), offset: event.offset() }
+}
+
+/// Begins a transaction and claims. Nothing that fails here is the handler's.
+async fn open<D: Database>(database: &D, claims: &[Claim]) -> Result<(D::Tx, Vec<bool>), Outcome> {
+    let attempt = async {
+        let mut tx = database.begin(WAIT_FOR_CONNECTION).await?;
+        let fresh = database.claim(&mut tx, claims).await?;
+        Ok::<_, DatabaseError>((tx, fresh))
+    };
+    match attempt.await {
+        Ok((tx, fresh)) if fresh.len() == claims.len() => Ok((tx, fresh)),
+        Ok((_, fresh)) => {
+            tracing::error!(
+                asked = claims.len(),
+                answered = fresh.len(),
+                "a claim was not answered as asked"
+            );
+            Err(Outcome::World)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "could not claim: will be tried again");
+            Err(Outcome::World)
+        }
+    }
+}
+
+/// All claims were taken by transactions that have committed.
+async fn already_done<D: Database>(database: &D, tx: D::Tx) -> Outcome {
+    if let Err(error) = database.rollback(tx).await {
+        tracing::debug!(%error, "an empty transaction ended with its connection");
+    }
+    Outcome::AlreadyDone
+}
+
+/// Ends a transaction as the handler's result demands.
+async fn close<R: Runtime, D: Database, T, C: Codec<T>>(
+    database: &D,
+    desk: &Desk<R, T, C>,
+    tx: D::Tx,
+    result: Option<Result<(), HandlerError>>,
+) -> Outcome {
+    let blame = match &result {
+        Some(Err(error)) => database.blame(error.cause()),
+        Some(Ok(())) | None => Blame::Handler,
+    };
+    match desk.judge(&result) {
+        Outcome::Done => commit(database, tx).await,
+        // Dropped, which closes the connection: the handler's last statement may still run on it.
+        Outcome::TimedOut => Outcome::TimedOut,
+        failed => match (database.rollback(tx).await, blame) {
+            (Ok(()), Blame::Handler) => failed,
+            (Ok(()), Blame::World) => Outcome::World,
+            (Err(error), _) => {
+                tracing::warn!(%error, "the handler's connection was lost: its failure does not count");
+                Outcome::World
+            }
+        },
+    }
+}
+
+async fn commit<D: Database>(database: &D, tx: D::Tx) -> Outcome {
+    match database.commit(tx).await {
+        Ok(()) => Outcome::Done,
+        Err(error @ DatabaseError::Refused { .. }) => {
+            tracing::warn!(%error, "COMMIT was refused for what the handler wrote");
+            Outcome::Failed
+        }
+        Err(error @ (DatabaseError::Unavailable { .. } | DatabaseError::Unknown { .. })) => {
+            tracing::warn!(%error, "COMMIT did not succeed for certain: the claim decides");
+            Outcome::World
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Taking partitions over and letting them go.
+
+use std::time::Duration;
+
+use super::{Action, Consumer, Notice, Partition, Phase, Topic};
+use crate::error::ErrorCode;
+use crate::machine::backoff::Backoff;
+use crate::machine::commit::{CommitTracker, SettledSet};
+use crate::machine::group::Membership;
+use crate::model::{Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
+use crate::ports::{PortError, StoredOffset};
+
+/// How long a drain waits for its last commit after its calls have ended.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// Where the consumer stands with its group.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// No partitions.
+    Unassigned,
+    /// Partitions are ours.
+    Assigned(Membership),
+    /// Partitions are to be given up as soon as running calls have ended and what is settled is committed.
+    Draining {
+        /// Whom the partitions still belong to.
+        membership: Membership,
+        /// When running calls are cancelled, if that is still to come.
+        cancel_at: Option<Time>,
+        /// When the partitions are given up whatever is still open.
+        give_up_at: Time,
+    },
+}
+
+impl Standing {
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::Unassigned => None,
+            Self::Assigned(membership) | Self::Draining { membership, .. } => Some(membership),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self {
+            Self::Unassigned | Self::Assigned(_) => None,
+            Self::Draining { cancel_at, give_up_at, .. } => Some(cancel_at.unwrap_or(*give_up_at)),
+        }
+    }
+}
+
+/// The question for committed positions.
+#[derive(Debug, Default)]
+pub(super) struct CommittedQuery {
+    wanted: bool,
+    in_flight: Option<RequestId>,
+    not_before: Time,
+    failures: u32,
+}
+
+impl CommittedQuery {
+    pub(super) fn deadline(&self) -> Option<Time> {
+        (self.wanted && self.in_flight.is_none()).then_some(self.not_before)
+    }
+}
+
+impl<P: Clone> Consumer<P> {
+    pub(super) fn on_assigned(&mut self, now: Time, membership: Membership, partitions: Vec<TopicPartition>) {
+        self.forget_assignment();
+        self.epoch = self.epoch.next();
+        for at in partitions {
+            let Some(topic) = self.topics.iter().position(|topic| topic.name == at.topic) else {
+                self.marks.hit("assigned a partition of a topic without handlers");
+                continue;
+            };
+            if self.places.contains_key(&at) {
+                self.marks.hit("assigned the same partition twice");
+                continue;
+            }
+            let slot = self.partitions.insert(Partition {
+                at: at.clone(),
+                topic,
+                epoch: self.epoch,
+                phase: Phase::AwaitingCommitted,
+                tracker: CommitTracker::new(Offset::ZERO),
+                position: Offset::ZERO,
+                leader: None,
+                leader_epoch: None,
+                read_epoch: None,
+                runnable: 0,
+                held: 0,
+                max_bytes: self.config.fetch_bytes,
+                in_flight: false,
+                hungry: false,
+            });
+            self.places.insert(at, slot);
+        }
+        self.committed.wanted = !self.partitions.is_empty();
+        self.committed.not_before = now;
+        self.survey.want(now);
+        self.standing = Standing::Assigned(membership);
+    }
+
+    pub(super) fn on_moved(&mut self, moved: Membership) {
+        match &mut self.standing {
+            Standing::Unassigned => self.marks.hit("moved without an assignment"),
+            Standing::Assigned(membership) | Standing::Draining { membership, .. } => *membership = moved,
+        }
+        // A commit on the old connection may still arrive there and lower what is stored: say it once more.
+        for (_, partition) in &mut self.partitions {
+            partition.tracker.recommit();
+        }
+    }
+
+    pub(super) fn on_revoke(&mut self, now: Time, until: Time) {
+        match std::mem::replace(&mut self.standing, Standing::Unassigned) {
+            Standing::Unassigned => self.act(Action::Released),
+            Standing::Assigned(membership) => {
+                self.commits.due_at(now);
+                let give_up_at = until + LAST_COMMIT;
+                self.standing = Standing::Draining { membership, cancel_at: Some(until), give_up_at };
+            }
+            Standing::Draining { membership, cancel_at, give_up_at } => {
+                // A second revocation may shorten the first, never lengthen it.
+                let cancel_at = cancel_at.map(|at| at.min(until));
+                let give_up_at = give_up_at.min(until + LAST_COMMIT);
+                self.standing = Standing::Draining { membership, cancel_at, give_up_at };
+            }
+        }
+    }
+
+    pub(super) fn on_lost(&mut self) {
+        self.forget_assignment();
+        self.standing = Standing::Unassigned;
+    }
+
+    /// Cancels the calls of a drain that takes too long.
+    pub(super) fn cancel_overdue(&mut self, now: Time) {
+        if let Standing::Draining { cancel_at, .. } = &mut self.standing
+            && cancel_at.is_some_and(|at| at <= now)
+        {
+            *cancel_at = None;
+            self.marks.hit("drain cancelled running calls");
+            self.cancel_calls();
+        }
+    }
+
+    pub(super) fn release_when_drained(&mut self, now: Time) {
+        let Standing::Draining { give_up_at, .. } = &self.standing else { return };
+        let overdue = *give_up_at <= now;
+        if !overdue && (self.live_calls > 0 || self.commits.unfinished(&self.partitions)) {
+            return;
+        }
+        let partitions = self.partitions.iter().filter(|(_, partition)| partition.has_news()).count();
+        if partitions > 0 {
+            self.marks.hit("released with settled events uncommitted");
+            self.notice(Notice::Uncommitted { partitions });
+        }
+        self.forget_assignment();
+        self.standing = Standing::Unassigned;
+        self.act(Action::Released);
+    }
+
+    fn cancel_calls(&mut self) {
+        let live: Vec<_> =
+            self.calls.iter().filter(|(_, call)| call.deliveries.is_some()).map(|(index, _)| index).collect();
+        for index in live {
+            let id = self.call_id(index);
+            self.act(Action::Cancel(id));
+        }
+    }
+
+    /// Drops everything that belongs to the present assignment. Replies and outcomes that still come find nothing.
+    fn forget_assignment(&mut self) {
+        self.cancel_calls();
+        for (_, call) in &mut self.calls {
+            call.deliveries = None;
+        }
+        self.live_calls = 0;
+        for handler in &mut self.handlers {
+            handler.lanes = super::Lanes::default();
+            handler.due.clear();
+            handler.outstanding = 0;
+        }
+        self.partitions.clear();
+        self.places.clear();
+        self.events.clear();
+        self.deliveries.clear();
+        self.retries.clear();
+        self.leaders.clear();
+        self.survey.forget();
+        self.committed = CommittedQuery::default();
+        self.commits.forget();
+    }
+
+    pub(super) fn query_committed(&mut self, now: Time) {
+        let Standing::Assigned(membership) = &self.standing else { return };
+        let coordinator = membership.coordinator;
+        if !self.committed.wanted || self.committed.in_flight.is_some() || self.committed.not_before > now {
+            return;
+        }
+        let mut topics: Vec<(TopicName, Vec<PartitionId>)> = Vec::new();
+        for (at, &slot) in &self.places {
+            if self.partitions[slot].phase != Phase::AwaitingCommitted {
+                continue;
+            }
+            match topics.last_mut() {
+                Some((topic, partitions)) if *topic == at.topic => partitions.push(at.partition),
+                Some(_) | None => topics.push((at.topic.clone(), vec![at.partition])),
+            }
+        }
+        if topics.is_empty() {
+            self.committed.wanted = false;
+            return;
+        }
+        let id = self.request();
+        self.committed.in_flight = Some(id);
+        self.act(Action::FetchCommitted { id, coordinator, topics });
+    }
+
+    #[allow(clippy::type_complexity, reason = "the port's own answer")]
+    pub(super) fn on_committed(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        outcome: Result<Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>, PortError>,
+    ) {
+        if self.committed.in_flight != Some(id) {
+            self.marks.hit("late reply ignored");
+            return;
+        }
+        self.committed.in_flight = None;
+        let mut failed = None;
+        match outcome {
+            Ok(stored) => {
+                for (at, outcome) in stored {
+                    match outcome {
+                        Ok(stored) => self.begin_at(&at, stored),
+                        Err(code) => failed = Some(PortError::Refused(code)),
+                    }
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+        if let Some(error) = failed {
+            self.report_membership_error(&error);
+            self.notice(Notice::Trouble { request: "fetching committed offsets", error });
+        }
+        let open = self.partitions.iter().any(|(_, p)| p.phase == Phase::AwaitingCommitted);
+        self.committed.wanted = open;
+        if open {
+            // Also where a broker's answer left a partition out.
+            self.committed.not_before =
+                now + Backoff::REQUEST.wait(self.committed.failures, &mut self.entropy);
+            self.committed.failures = self.committed.failures.saturating_add(1);
+        } else {
+            self.committed.failures = 0;
+        }
+    }
+
+    fn begin_at(&mut self, at: &TopicPartition, stored: Option<StoredOffset>) {
+        let Some(&slot) = self.places.get(at) else { return };
+        let partition = &mut self.partitions[slot];
+        if partition.phase != Phase::AwaitingCommitted {
+            return;
+        }
+        let Some(stored) = stored else {
+            return self.set_phase(slot, Phase::AwaitingStart);
+        };
+        let Topic { fingerprint, .. } = self.topics[partition.topic];
+        let settled = if stored.metadata.is_empty() {
+            SettledSet::empty(stored.offset)
+        } else {
+            SettledSet::decode(&stored.metadata, stored.offset, fingerprint).unwrap_or_else(|reason| {
+                self.marks.hit("commit metadata ignored");
+                let reason = reason.to_string().into();
+                self.actions.push_back(Action::Notice(Notice::MetadataIgnored { at: at.clone(), reason }));
+                SettledSet::empty(stored.offset)
+            })
+        };
+        partition.tracker = CommitTracker::resume(stored.offset, &settled);
+        partition.position = stored.offset;
+        partition.read_epoch = stored.leader_epoch;
+        partition.phase = Phase::Reading;
+        self.reconsider(slot);
+    }
+
+    /// The start of a partition's log, for a group that has none committed: resolved once, then committed.
+    pub(super) fn begin_at_start(&mut self, now: Time, slot: usize, start: Offset) {
+        let partition = &mut self.partitions[slot];
+        partition.tracker = CommitTracker::new(start);
+        partition.position = start;
+        partition.phase = Phase::Reading;
+        self.commits.due_at(now);
+        self.reconsider(slot);
+    }
+
+    /// Tells the group if an error concerns the membership.
+    pub(super) fn report_membership_error(&mut self, error: &PortError) {
+        use crate::error::Remedy;
+        if let (Some(code), Some(membership)) = (error.code(), self.standing.membership())
+            && matches!(code.remedy(), Remedy::Rejoin | Remedy::FindCoordinator)
+        {
+            let generation = membership.generation;
+            self.act(Action::CommitRefused { generation, code });
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Committing: when positions go to the coordinator, and what follows from its answer.
+//!
+//! One commit is in flight at a time, for all partitions with something new. It goes out at an interval while events
+//! flow, soon after the last event in flight is settled, and at once when partitions are given up.
+
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::{Action, Consumer, Notice, Partition, Standing};
+use crate::error::{ErrorCode, Remedy};
+use crate::machine::backoff::Backoff;
+use crate::machine::commit::MetadataLimit;
+use crate::model::{Epoch, Generation, Offset, RequestId, Time};
+use crate::ports::{Commit, CommitRequest, PortError};
+
+/// An idle consumer commits at once, but not more often than this.
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The commit cycle of a consumer.
+#[derive(Debug)]
+pub(super) struct Commits {
+    in_flight: Option<InFlight>,
+    due: Option<Time>,
+    last: Option<Time>,
+    failures: u32,
+    /// Refused for good: nothing more is committed under this assignment.
+    refused: bool,
+    limit: MetadataLimit,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    id: RequestId,
+    generation: Generation,
+    items: Vec<(usize, Epoch, Offset)>,
+}
+
+impl Commits {
+    pub(super) fn new(limit: MetadataLimit) -> Self {
+        Self { in_flight: None, due: None, last: None, failures: 0, refused: false, limit }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        if self.in_flight.is_some() || self.refused { None } else { self.due }
+    }
+
+    /// Asks for a commit no later than `at`.
+    pub(super) fn due_at(&mut self, at: Time) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    /// Whether a drain has to wait for a commit.
+    pub(super) fn unfinished(&self, partitions: &Slab<Partition>) -> bool {
+        let open = || partitions.iter().any(|(_, partition)| partition.has_news());
+        !self.refused && (self.in_flight.is_some() || open())
+    }
+}
+
+impl<P: Clone> Consumer<P> {
+    /// Something of a partition was settled.
+    pub(super) fn note_progress(&mut self, now: Time, slot: usize) {
+        if !self.partitions[slot].has_news() {
+            return;
+        }
+        let regular = now + self.config.commit_interval;
+        let at = if self.events.is_empty() {
+            self.commits.last.map_or(now, |last| (last + IDLE_PAUSE).max(now)).min(regular)
+        } else {
+            regular
+        };
+        if self.commits.failures == 0 {
+            self.commits.due_at(at);
+        }
+    }
+
+    pub(super) fn commit_when_due(&mut self, now: Time) {
+        let draining = match &self.standing {
+            Standing::Unassigned => return,
+            Standing::Assigned(_) => false,
+            Standing::Draining { .. } => {
+                // The last commit of a drain names everything, so it waits for the last call.
+                if self.live_calls == 0 && self.commits.failures == 0 {
+                    self.commits.due_at(now);
+                }
+                true
+            }
+        };
+        if self.commits.in_flight.is_some()
+            || self.commits.refused
+            || self.commits.due.is_none_or(|due| due > now)
+        {
+            return;
+        }
+        if draining && self.live_calls > 0 {
+            self.commits.due = None;
+            return;
+        }
+        self.commits.due = None;
+        let mut items = Vec::new();
+        let mut commits = Vec::new();
+        let mut broken = Vec::new();
+        for (slot, partition) in &mut self.partitions {
+            if !partition.has_news() {
+                continue;
+            }
+            let fingerprint = self.topics[partition.topic].fingerprint;
+            let snapshot = match partition.tracker.commit(self.commits.limit, fingerprint) {
+                Ok(Some(snapshot)) => snapshot,
+                Ok(None) => continue,
+                Err(bug) => {
+                    broken.push((slot, bug));
+                    continue;
+                }
+            };
+            items.push((slot, partition.epoch, snapshot.offset));
+            commits.push(Commit {
+                at: partition.at.clone(),
+                offset: snapshot.offset,
+                leader_epoch: partition.read_epoch,
+                metadata: snapshot.metadata,
+            });
+        }
+        for (slot, bug) in broken {
+            self.break_partition(slot, &bug.to_string());
+        }
+        let Some(membership) = self.standing.membership().filter(|_| !commits.is_empty()) else { return };
+        let (coordinator, generation) = (membership.coordinator, membership.generation);
+        let request = CommitRequest {
+            group: self.config.group.clone(),
+            generation,
+            member: membership.member.clone(),
+            instance: membership.instance.clone(),
+            commits,
+        };
+        let id = self.request();
+        self.commits.in_flight = Some(InFlight { id, generation, items });
+        self.commits.last = Some(now);
+        self.act(Action::Commit { id, coordinator, request });
+    }
+
+    pub(super) fn on_commit_done(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        outcome: Result<Vec<Result<(), ErrorCode>>, PortError>,
+    ) {
+        let Some(InFlight { generation, items, .. }) = self.commits.in_flight.take_if(|sent| sent.id == id)
+        else {
+            self.marks.hit("late reply ignored");
+            return;
+        };
+        let outcomes = match outcome {
+            Ok(outcomes) => outcomes,
+            Err(error) => return self.commit_failed(now, generation, error),
+        };
+        let mut failed = None;
+        for (nth, (slot, epoch, offset)) in items.into_iter().enumerate() {
+            let accepted = match outcomes.get(nth) {
+                Some(Ok(())) => true,
+                Some(Err(code)) => {
+                    failed = worse(failed, *code);
+                    false
+                }
+                // An answer that leaves a partition out says nothing about it.
+                None => {
+                    failed = worse(failed, ErrorCode::UnknownServerError);
+                    false
+                }
+            };
+            let Some(partition) = self.partitions.get_mut(slot).filter(|p| p.epoch == epoch) else {
+                continue;
+            };
+            if accepted {
+                partition.tracker.committed(offset);
+            } else {
+                partition.tracker.recommit();
+            }
+        }
+        match failed {
+            None => {
+                self.commits.failures = 0;
+                if self.partitions.iter().any(|(_, partition)| partition.has_news()) {
+                    let interval = self.config.commit_interval;
+                    self.commits.due_at(self.commits.last.map_or(now, |last| (last + interval).max(now)));
+                }
+            }
+            Some(code) => self.commit_failed(now, generation, PortError::Refused(code)),
+        }
+    }
+
+    fn commit_failed(&mut self, now: Time, generation: Generation, error: PortError) {
+        for (_, partition) in &mut self.partitions {
+            partition.tracker.recommit();
+        }
+        let remedy = error.code().map(|code| (code, code.remedy()));
+        match remedy {
+            Some((ErrorCode::OffsetMetadataTooLarge, _)) if self.commits.limit != MetadataLimit::NONE => {
+                self.commits.limit = self.commits.limit.halve();
+                self.marks.hit("commit metadata limit halved");
+                self.commits.failures = 0;
+                return self.commits.due_at(now);
+            }
+            Some((code, Remedy::Rejoin)) => {
+                self.marks.hit("commit refused by the coordinator");
+                self.commits.refused = !matches!(code, ErrorCode::RebalanceInProgress);
+                self.act(Action::CommitRefused { generation, code });
+            }
+            Some((code, Remedy::FindCoordinator)) => self.act(Action::CommitRefused { generation, code }),
+            Some((_, Remedy::Wait | Remedy::FindLeader | Remedy::GiveUp)) | None => {}
+        }
+        self.notice(Notice::Trouble { request: "committing offsets", error });
+        let wait = Backoff::REQUEST.wait(self.commits.failures, &mut self.entropy);
+        self.commits.failures = self.commits.failures.saturating_add(1);
+        self.commits.due = Some(now + wait);
+    }
+}
+
+/// Of two refusals the one that asks for more.
+fn worse(known: Option<ErrorCode>, code: ErrorCode) -> Option<ErrorCode> {
+    let rank = |code: ErrorCode| match code.remedy() {
+        Remedy::Rejoin => 3,
+        Remedy::FindCoordinator => 2,
+        Remedy::GiveUp => 1,
+        Remedy::Wait | Remedy::FindLeader => 0,
+    };
+    match known {
+        Some(known) if rank(known) >= rank(code) => Some(known),
+        Some(_) | None => Some(code),
+    }
+}

@@ -1,0 +1,604 @@
+//! The consumer: everything a member of a group does with the partitions it was assigned.
+//!
+//! It composes the parts: a [`CommitTracker`] a partition, [`Lanes`] a handler, a [`History`] a delivery. Around them
+//! it decides where to begin, what to fetch and when, which event may start, what follows from each outcome, when to
+//! commit, and how to let go.
+//!
+//! What it guarantees:
+//! - an offset is committed only when every record below it is settled for every handler (C2);
+//! - what belongs to an assignment that ended has no effect any more: late replies are ignored (C3);
+//! - running calls, outstanding events and bytes stay within their settings (C8);
+//! - a failing, slow or blocked event delays only its own lane (C7).
+//!
+//! Life of an assignment: `Assigned` → ask for committed positions, and for a start where there is none → read, run,
+//! commit → `Revoke` → let running calls finish, commit → [`Action::Released`]. `Lost` cuts it short: calls are cancelled
+//! and nothing is committed.
+
+mod assignment;
+mod committing;
+mod config;
+mod reading;
+mod running;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+
+pub use config::{ConsumerConfig, HandlerConfig};
+
+use self::assignment::Standing;
+use self::committing::Commits;
+use self::reading::{Leader, Survey};
+use super::commit::{CommitTracker, Fingerprint, Ticket};
+use super::delivery::{History, Outcome};
+use super::group::Membership;
+use super::lane::{LaneId, LaneKey, Lanes};
+use super::{Entropy, Machine, Marks};
+use crate::error::ErrorCode;
+use crate::model::{
+    Attempt, BrokerId, Epoch, Generation, LeaderEpoch, Offset, PartitionId, RequestId, Time, TopicName,
+    TopicPartition,
+};
+use crate::ports::{
+    CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffset,
+};
+
+/// The number of a handler: its place in [`ConsumerConfig::handlers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HandlerId(pub usize);
+
+/// Names one call of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(u64);
+
+/// A record that a fetch brought, as far as the machine needs to know it. `P` is the record itself, which the machine
+/// only keeps and hands out.
+#[derive(Debug, Clone)]
+pub struct Arrival<P> {
+    /// Its offset.
+    pub offset: Offset,
+    /// A digest of its key; `None` for a keyless record.
+    pub key: Option<u64>,
+    /// Its bytes.
+    pub weight: u32,
+    /// The record.
+    pub record: P,
+}
+
+/// What a fetch read from one partition, decoded.
+#[derive(Debug, Clone)]
+pub struct Read<P> {
+    /// The records in order, without those that are not for handlers (control records, aborted transactions).
+    pub records: Vec<Arrival<P>>,
+    /// Where to go on: everything below was read or is not there.
+    pub next: Offset,
+    /// The leader epoch of the last batch, if any was read.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Up to here records are safe with all in-sync replicas.
+    pub high_watermark: Offset,
+    /// What stood in the way of reading further.
+    pub fault: Option<ReadFault>,
+}
+
+/// Why a fetched batch could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadFault {
+    /// The first batch is larger than what was asked for: ask for this many bytes.
+    TooSmall(u32),
+    /// The batch cannot be decoded. It is fetched again, and reported.
+    Undecodable(Arc<str>),
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input<P> {
+    /// The group assigned partitions to this member. The ones before were released or lost.
+    Assigned {
+        /// What commits must name.
+        membership: Membership,
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// The coordinator moved; generation and assignment stay.
+    Moved(Membership),
+    /// All partitions are to be given up: running calls may finish until `until`.
+    Revoke {
+        /// When running calls are cancelled.
+        until: Time,
+    },
+    /// The assignment is over already.
+    Lost,
+    /// The committed positions that were asked for.
+    Committed {
+        /// Which request this answers.
+        id: RequestId,
+        /// One entry a partition.
+        outcome: Result<Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>, PortError>,
+    },
+    /// The description of the topics.
+    Described {
+        /// Which request this answers.
+        id: RequestId,
+        /// The description.
+        outcome: Result<Metadata, PortError>,
+    },
+    /// The offsets that were asked for.
+    Listed {
+        /// Which request this answers.
+        id: RequestId,
+        /// One entry a partition.
+        outcome: Result<Vec<ListedOffset>, PortError>,
+    },
+    /// A fetch was answered.
+    Fetched {
+        /// Which request this answers.
+        id: RequestId,
+        /// One entry a partition.
+        outcome: Result<Vec<(TopicPartition, Result<Read<P>, ErrorCode>)>, PortError>,
+    },
+    /// A call ended. Every call ends exactly once.
+    Finished {
+        /// Which call.
+        call: CallId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A commit was answered.
+    CommitDone {
+        /// Which request this answers.
+        id: RequestId,
+        /// One entry a partition, in the order of the request.
+        outcome: Result<Vec<Result<(), ErrorCode>>, PortError>,
+    },
+}
+
+/// An event that is to be handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready<P> {
+    /// The record.
+    pub record: P,
+    /// Which attempt this is.
+    pub attempt: Attempt,
+    /// The topic's place in [`ConsumerConfig::topics`].
+    pub topic: usize,
+    /// The partition.
+    pub partition: PartitionId,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action<P> {
+    /// Ask the coordinator for committed positions; answered by [`Input::Committed`].
+    FetchCommitted {
+        /// To be given back.
+        id: RequestId,
+        /// The coordinator.
+        coordinator: BrokerId,
+        /// The partitions by topic.
+        topics: Vec<(TopicName, Vec<PartitionId>)>,
+    },
+    /// Describe the topics; answered by [`Input::Described`].
+    Describe {
+        /// To be given back.
+        id: RequestId,
+        /// The topics.
+        topics: Vec<TopicName>,
+    },
+    /// Look offsets up; answered by [`Input::Listed`].
+    ListOffsets {
+        /// To be given back.
+        id: RequestId,
+        /// The leader of the partitions.
+        broker: BrokerId,
+        /// What to look for.
+        partitions: Vec<ListOffset>,
+    },
+    /// Fetch; answered by [`Input::Fetched`].
+    Fetch {
+        /// To be given back.
+        id: RequestId,
+        /// The leader of the partitions.
+        broker: BrokerId,
+        /// What to fetch.
+        request: FetchRequest,
+    },
+    /// Call a handler; answered by [`Input::Finished`].
+    Run {
+        /// To be given back.
+        call: CallId,
+        /// Which handler.
+        handler: HandlerId,
+        /// The event.
+        event: Ready<P>,
+        /// More events of the same batch; empty unless the handler takes batches.
+        more: Vec<Ready<P>>,
+    },
+    /// Cancel a call. It still ends with [`Input::Finished`].
+    Cancel(CallId),
+    /// Commit; answered by [`Input::CommitDone`].
+    Commit {
+        /// To be given back.
+        id: RequestId,
+        /// The coordinator.
+        coordinator: BrokerId,
+        /// The positions.
+        request: CommitRequest,
+    },
+    /// For the group: what [`Input::Revoke`] asked for is done.
+    Released,
+    /// For the group: the coordinator no longer takes commits of this generation.
+    CommitRefused {
+        /// The generation that the commit named.
+        generation: Generation,
+        /// The coordinator's answer.
+        code: ErrorCode,
+    },
+    /// For the group: a topic has other partitions than when they were assigned.
+    PartitionsChanged,
+    /// For people and dashboards.
+    Notice(Notice),
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A handler's policy gave an event up.
+    Discarded {
+        /// Which handler.
+        handler: HandlerId,
+        /// The event's partition.
+        at: TopicPartition,
+        /// The event's offset.
+        offset: Offset,
+        /// How the last call ended.
+        outcome: Outcome,
+        /// How many attempts it took.
+        attempts: u32,
+    },
+    /// A handler blocks on an event that no further attempt can help.
+    Blocked {
+        /// Which handler.
+        handler: HandlerId,
+        /// The event's partition.
+        at: TopicPartition,
+        /// The event's offset.
+        offset: Offset,
+        /// How the last call ended.
+        outcome: Outcome,
+    },
+    /// The log lost records before they were read: retention overtook the group.
+    Gap {
+        /// The partition.
+        at: TopicPartition,
+        /// The first lost offset.
+        from: Offset,
+        /// Where reading goes on.
+        to: Offset,
+    },
+    /// The group's position is past the end of the log, which was cut or recreated. Reading waits.
+    PastEnd {
+        /// The partition.
+        at: TopicPartition,
+        /// The group's position.
+        position: Offset,
+    },
+    /// The metadata of a committed position was not ours, or damaged: what it said is handled again.
+    MetadataIgnored {
+        /// The partition.
+        at: TopicPartition,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
+    /// A batch cannot be decoded.
+    Undecodable {
+        /// The partition.
+        at: TopicPartition,
+        /// The offset that was asked for.
+        offset: Offset,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
+    /// A request failed and will be repeated.
+    Trouble {
+        /// Which request.
+        request: &'static str,
+        /// Why.
+        error: PortError,
+    },
+    /// A topic that handlers wait for does not exist, or may not be read.
+    TopicUnavailable {
+        /// The topic.
+        topic: TopicName,
+        /// The broker's answer.
+        code: ErrorCode,
+    },
+    /// A check between a bug of this library and a lost event failed: the partition stops, nothing is committed for it.
+    Bug {
+        /// The partition.
+        at: TopicPartition,
+        /// What was found.
+        what: Arc<str>,
+    },
+    /// A drain ended before everything settled could be committed: it will be delivered again.
+    Uncommitted {
+        /// How many partitions.
+        partitions: usize,
+    },
+}
+
+/// One record in flight, and how many handlers still have to settle it.
+#[derive(Debug)]
+struct Event<P> {
+    partition: usize,
+    ticket: Ticket,
+    offset: Offset,
+    weight: u32,
+    unsettled: u32,
+    record: P,
+}
+
+/// One event for one handler.
+#[derive(Debug)]
+struct Delivery {
+    event: u32,
+    handler: HandlerId,
+    lane: Option<LaneId>,
+    history: History,
+    /// Was tried before: from now on it is called alone, so that it harms no other event of a batch.
+    alone: bool,
+    state: DeliveryState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DeliveryState {
+    /// In the lanes: ready or parked.
+    Queued,
+    /// In a call.
+    Running,
+    /// Waits for its next attempt; the number tells this wait from earlier ones.
+    Waiting(u64),
+    /// Blocks for as long as the assignment lasts.
+    Held,
+}
+
+/// A call that runs. Its deliveries are gone when the assignment ended before the call did.
+#[derive(Debug)]
+struct Call {
+    nonce: u32,
+    handler: HandlerId,
+    started: Time,
+    deliveries: Option<(u32, Vec<u32>)>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: TopicName,
+    handlers: Vec<HandlerId>,
+    fingerprint: Fingerprint,
+    /// How many partitions it had when it was last described.
+    partitions: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Handler {
+    config: HandlerConfig,
+    lanes: Lanes,
+    /// Deliveries whose wait is over. They count as outstanding already.
+    due: VecDeque<u32>,
+    /// Running and waiting deliveries.
+    outstanding: usize,
+    running: usize,
+}
+
+#[derive(Debug)]
+struct Partition {
+    at: TopicPartition,
+    topic: usize,
+    epoch: Epoch,
+    phase: Phase,
+    tracker: CommitTracker,
+    position: Offset,
+    leader: Option<BrokerId>,
+    leader_epoch: Option<LeaderEpoch>,
+    /// The leader epoch of the last record read.
+    read_epoch: Option<LeaderEpoch>,
+    /// Bytes of deliveries that are running or will run soon: what fetching ahead is measured by.
+    runnable: u64,
+    /// Bytes of events that some handler has not settled.
+    held: u64,
+    max_bytes: u32,
+    in_flight: bool,
+    hungry: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The committed position is not known yet.
+    AwaitingCommitted,
+    /// Nothing is committed: the start of the log is to be looked up.
+    AwaitingStart,
+    /// The position is outside of the log: its bounds are to be looked up.
+    AwaitingBounds,
+    /// Records are fetched.
+    Reading,
+    /// A bug was found: nothing more happens here.
+    Broken,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Consumer<P> {
+    config: ConsumerConfig,
+    topics: Vec<Topic>,
+    handlers: Vec<Handler>,
+    standing: Standing,
+    epoch: Epoch,
+    partitions: Slab<Partition>,
+    places: BTreeMap<TopicPartition, usize>,
+    events: Slab<Event<P>>,
+    deliveries: Slab<Delivery>,
+    calls: Slab<Call>,
+    /// Calls that belong to the present assignment.
+    live_calls: usize,
+    nonce: u32,
+    turn: usize,
+    retries: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    retry_sequence: u64,
+    leaders: BTreeMap<BrokerId, Leader>,
+    survey: Survey,
+    committed: assignment::CommittedQuery,
+    commits: Commits,
+    actions: VecDeque<Action<P>>,
+    last_request: u64,
+    entropy: Entropy,
+    marks: Marks,
+}
+
+impl Partition {
+    /// Whether there is something to commit.
+    fn has_news(&self) -> bool {
+        matches!(self.phase, Phase::Reading | Phase::AwaitingBounds) && self.tracker.dirty()
+    }
+}
+
+impl<P: Clone> Consumer<P> {
+    /// A consumer without partitions.
+    #[must_use]
+    pub fn new(config: ConsumerConfig, entropy: Entropy) -> Self {
+        let topics = config
+            .topics
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let of_topic = |(_, handler): &(usize, &HandlerConfig)| handler.topic == index;
+                let handlers: Vec<usize> =
+                    config.handlers.iter().enumerate().filter(of_topic).map(|(id, _)| id).collect();
+                let fingerprint = Fingerprint::of(handlers.iter().map(|&id| &*config.handlers[id].name));
+                let handlers = handlers.into_iter().map(HandlerId).collect();
+                Topic { name: name.clone(), handlers, fingerprint, partitions: None }
+            })
+            .collect();
+        let handlers = config
+            .handlers
+            .iter()
+            .map(|handler| Handler {
+                config: handler.clone(),
+                lanes: Lanes::default(),
+                due: VecDeque::new(),
+                outstanding: 0,
+                running: 0,
+            })
+            .collect();
+        Self {
+            topics,
+            handlers,
+            standing: Standing::Unassigned,
+            epoch: Epoch::default(),
+            partitions: Slab::new(),
+            places: BTreeMap::new(),
+            events: Slab::new(),
+            deliveries: Slab::new(),
+            calls: Slab::new(),
+            live_calls: 0,
+            nonce: 0,
+            turn: 0,
+            retries: BinaryHeap::new(),
+            retry_sequence: 0,
+            leaders: BTreeMap::new(),
+            survey: Survey::default(),
+            committed: assignment::CommittedQuery::default(),
+            commits: Commits::new(config.metadata_limit),
+            actions: VecDeque::new(),
+            last_request: 0,
+            entropy,
+            marks: Marks::default(),
+            config,
+        }
+    }
+
+    /// Calls that have not ended yet, those of earlier assignments included.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Events that some handler has not settled.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.events.len()
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
+    fn act(&mut self, action: Action<P>) {
+        self.actions.push_back(action);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.act(Action::Notice(notice));
+    }
+
+    /// What follows from any change: run what may run, fetch what is wanted, commit, let go.
+    fn settle_down(&mut self, now: Time) {
+        self.start_ready(now);
+        self.survey_topics(now);
+        self.query_committed(now);
+        self.query_leaders(now);
+        self.commit_when_due(now);
+        self.release_when_drained(now);
+    }
+}
+
+impl<P: Clone> Machine for Consumer<P> {
+    type Input = Input<P>;
+    type Action = Action<P>;
+
+    fn handle(&mut self, now: Time, input: Input<P>) {
+        match input {
+            Input::Assigned { membership, partitions } => self.on_assigned(now, membership, partitions),
+            Input::Moved(membership) => self.on_moved(membership),
+            Input::Revoke { until } => self.on_revoke(now, until),
+            Input::Lost => self.on_lost(),
+            Input::Committed { id, outcome } => self.on_committed(now, id, outcome),
+            Input::Described { id, outcome } => self.on_described(now, id, outcome),
+            Input::Listed { id, outcome } => self.on_listed(now, id, outcome),
+            Input::Fetched { id, outcome } => self.on_fetched(now, id, outcome),
+            Input::Finished { call, outcome } => self.on_finished(now, call, outcome),
+            Input::CommitDone { id, outcome } => self.on_commit_done(now, id, outcome),
+        }
+        self.settle_down(now);
+    }
+
+    fn poll(&mut self) -> Option<Action<P>> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [
+            self.retries.peek().map(|Reverse((at, _, _))| *at),
+            self.survey.deadline(),
+            self.committed.deadline(),
+            self.leaders.values().filter_map(Leader::deadline).min(),
+            self.commits.deadline(),
+            self.standing.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.wake_retries(now);
+        self.cancel_overdue(now);
+        self.settle_down(now);
+    }
+
+    fn marks(&self) -> &Marks {
+        &self.marks
+    }
+}
