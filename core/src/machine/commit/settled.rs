@@ -95,9 +95,11 @@ mod tests {
     use super::SettledSet;
     use crate::model::Offset;
 
+    type Runs<'a> = &'a [(i64, i64)];
+
     #[test]
     fn runs_are_sorted_joined_and_clipped() {
-        let cases: [(&[(i64, i64)], &[(i64, i64)]); 6] = [
+        let cases: [(Runs<'_>, Runs<'_>); 6] = [
             (&[], &[]),
             (&[(12, 14)], &[(12, 14)]),
             (&[(20, 22), (12, 14)], &[(12, 14), (20, 22)]),
@@ -106,8 +108,7 @@ mod tests {
             (&[(3, 5), (8, 12), (13, 13), (17, 15)], &[(10, 12)]),
         ];
         for (given, expected) in cases {
-            let ranges =
-                |runs: &[(i64, i64)]| runs.iter().map(|r| Offset(r.0)..Offset(r.1)).collect::<Vec<_>>();
+            let ranges = |runs: Runs<'_>| runs.iter().map(|r| Offset(r.0)..Offset(r.1)).collect::<Vec<_>>();
             let set = SettledSet::new(Offset(10), ranges(given));
             assert_eq!(set.runs(), ranges(expected), "{given:?}");
             for offset in 0..40 {
