@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::mem;
 
 use proptest::prelude::*;
-use proptest::strategy::Strategy as _;
 
 use super::*;
 

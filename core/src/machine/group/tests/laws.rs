@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::strategy::Strategy as _;
+use proptest::strategy::Strategy;
 
 use super::*;
 
@@ -23,7 +23,7 @@ enum Event {
     Sleep,
 }
 
-fn any_error(codes: Vec<ErrorCode>) -> impl proptest::strategy::Strategy<Value = PortError> {
+fn any_error(codes: Vec<ErrorCode>) -> impl Strategy<Value = PortError> {
     let (server, cause) = (Arc::<str>::from("broker 1"), Arc::<str>::from("cut"));
     let mut errors: Vec<PortError> = codes.into_iter().map(refused).collect();
     errors.push(PortError::Unreachable { server: server.clone(), cause: cause.clone() });
@@ -37,7 +37,7 @@ fn any_code(mortal: bool) -> Vec<ErrorCode> {
     all.filter(|code| mortal || code.remedy() != Remedy::GiveUp).collect()
 }
 
-fn any_stray(mortal: bool) -> impl proptest::strategy::Strategy<Value = Input> {
+fn any_stray(mortal: bool) -> impl Strategy<Value = Input> {
     let codes = any_code(mortal);
     let id = || (0u64..60).prop_map(RequestId);
     let mut strays = vec![
@@ -60,7 +60,7 @@ fn any_stray(mortal: bool) -> impl proptest::strategy::Strategy<Value = Input> {
     proptest::strategy::Union::new(strays)
 }
 
-fn any_events(mortal: bool) -> impl proptest::strategy::Strategy<Value = Vec<Event>> {
+fn any_events(mortal: bool) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         12 => any::<usize>().prop_map(Event::Succeed),
         4 => (any::<usize>(), any_error(any_code(mortal))).prop_map(|(which, error)| Event::Refuse(which, error)),
@@ -222,7 +222,7 @@ impl Watched {
         let bytes = Bytes::copy_from_slice(noise);
         let input = match action {
             Action::Join { id, .. } => {
-                let protocol = if noise.len() % 2 == 0 { "range".into() } else { text.clone() };
+                let protocol = if noise.len().is_multiple_of(2) { "range".into() } else { text.clone() };
                 let member = MemberId(text);
                 let known = JoinMember { member: member.clone(), instance: None, metadata: bytes };
                 let members = vec![known.clone(), known];
