@@ -52,6 +52,12 @@ impl EncodeError {
     pub const fn fault(&self) -> &EncodeFault {
         &self.fault
     }
+
+    /// What is wrong, to keep.
+    #[must_use]
+    pub fn into_fault(self) -> EncodeFault {
+        self.fault
+    }
 }
 
 /// A record that is no event of its topic. Reading it again cannot help, so its failure policy applies at once.
@@ -150,6 +156,12 @@ impl DecodeError {
     #[must_use]
     pub const fn fault(&self) -> &DecodeFault {
         &self.fault
+    }
+
+    /// What is wrong, to keep.
+    #[must_use]
+    pub fn into_fault(self) -> DecodeFault {
+        self.fault
     }
 }
 
