@@ -7,8 +7,11 @@
 //! here translates.
 
 mod bus;
+pub mod database;
 pub mod kafka;
+pub mod postgres;
 pub mod runtime;
+pub mod sqlite;
 
 pub use bus::{Bus, BusBuilder, OpenError, TopicError, WithDatabase};
 pub use evenkeel_core::engine::bus::{
@@ -24,6 +27,8 @@ pub use evenkeel_core::model::{
     Raw, RetryPolicy, Tombstones, Topic, TopicName,
 };
 pub use kafka::Kafka;
+pub use postgres::{PgTx, Postgres};
+pub use sqlite::{Sqlite, SqliteTx};
 
 /// What handlers return.
 pub type Result<T, E = HandlerError> = std::result::Result<T, E>;

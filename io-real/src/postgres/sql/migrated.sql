@@ -1,0 +1,1 @@
+select to_regclass('evenkeel_migrations') is not null

@@ -1,0 +1,119 @@
+//! A transaction on PostgreSQL, as handlers get it.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use evenkeel_core::ports::Claim;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgTransactionManager;
+use sqlx::{Connection, PgConnection};
+use sqlx_core::transaction::TransactionManager;
+
+/// An open transaction. Use it as a connection of sqlx; COMMIT and ROLLBACK are the library's.
+///
+/// ```no_run
+/// # use evenkeel::PgTx;
+/// async fn charge(tx: &mut PgTx, order: i64) -> Result<(), sqlx::Error> {
+///     sqlx::query("insert into charges (order_id) values ($1)").bind(order).execute(&mut **tx).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// Savepoints are sqlx's: `let mut inner = tx.begin().await?`, with `sqlx::Connection` in scope.
+///
+/// Dropping it closes the connection, and the server rolls back: at once if it waits for a statement, within
+/// `client_connection_check_interval` if one is running.
+pub struct PgTx {
+    /// `None` only after `commit` or `rollback` took it.
+    connection: Option<PoolConnection<sqlx::Postgres>>,
+}
+
+impl PgTx {
+    /// Takes charge of a connection on which a transaction is about to begin.
+    pub(super) fn new(connection: PoolConnection<sqlx::Postgres>) -> Self {
+        Self { connection: Some(connection) }
+    }
+
+    pub(super) async fn claim_one(&mut self, claim: &Claim) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(include_str!("sql/claim_one.sql"))
+            .bind(&claim.key.0[..])
+            .bind(claim.partition.0)
+            .bind(claim.offset.0)
+            .execute(&mut **self)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(super) async fn claim_many(&mut self, claims: &[Claim]) -> Result<Vec<bool>, sqlx::Error> {
+        let keys: Vec<&[u8]> = claims.iter().map(|claim| &claim.key.0[..]).collect();
+        let partitions: Vec<i32> = claims.iter().map(|claim| claim.partition.0).collect();
+        let offsets: Vec<i64> = claims.iter().map(|claim| claim.offset.0).collect();
+        let mut fresh: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/claim_many.sql"))
+            .bind(keys)
+            .bind(partitions)
+            .bind(offsets)
+            .fetch_all(&mut **self)
+            .await?;
+        fresh.sort_unstable();
+        let is_fresh = |claim: &Claim| fresh.binary_search_by(|key| key[..].cmp(&claim.key.0[..])).is_ok();
+        Ok(claims.iter().map(is_fresh).collect())
+    }
+
+    /// Commits, in one round trip, and fails if there was nothing left to commit.
+    ///
+    /// The server answers a plain COMMIT with success when the transaction had failed before, and sqlx does not tell.
+    /// In the text that is sent instead, `select 1` fails in a failed transaction, and then nothing after it is run;
+    /// `commit and chain` fails outside of a transaction. The empty transaction that it begins keeps sqlx's count of
+    /// open ones true; its rollback travels with whatever is sent next.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(include_str!("sql/commit.sql")).execute(&mut *self).await?;
+        PgTransactionManager::start_rollback(&mut self);
+        self.hand_back();
+        Ok(())
+    }
+
+    pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        PgTransactionManager::rollback(&mut self).await?;
+        self.hand_back();
+        Ok(())
+    }
+
+    /// Lets the pool have the connection again, unless a savepoint was left open on it.
+    fn hand_back(&mut self) {
+        if !self.is_in_transaction() {
+            drop(self.connection.take());
+        }
+    }
+}
+
+impl Drop for PgTx {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+impl Deref for PgTx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection
+            .as_deref()
+            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+    }
+}
+
+impl DerefMut for PgTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection
+            .as_deref_mut()
+            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+    }
+}
+
+impl fmt::Debug for PgTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgTx").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! SQLite as the database of a bus: one file, on a disk of this machine, shared by as many processes as one likes.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use evenkeel::Sqlite;
+//!
+//! let db = Sqlite::open("shop.db").await?;
+//! sqlx::query("create table if not exists orders (id integer primary key)").execute(db.pool()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! SQLite has one writer at a time, over all processes. So there is one connection for transactions in a process, and
+//! each transaction takes the write lock as it begins. Those of one process stand in line here; processes ask the file
+//! again and again. A process that is paused in the middle of a transaction holds up all others until it goes on: no
+//! server is there to end its session.
+//!
+//! The file is in WAL mode with `synchronous=FULL`: what is committed survives a power cut.
+
+mod migrate;
+mod open;
+mod tx;
+mod verdict;
+
+pub use open::SqliteBuilder;
+pub use tx::SqliteTx;
+
+use std::error::Error;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_core::ports::{Blame, Claim, Database, DatabaseError};
+use sqlx::SqlitePool;
+use tokio::time::timeout;
+
+use crate::database::{ConnectDatabaseError, Limits, Migration};
+
+/// A SQLite database. Cloned freely: a handle, not the thing.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    pool: SqlitePool,
+    address: Arc<str>,
+    limits: Limits,
+}
+
+impl Sqlite {
+    /// Opens the file with the default settings, and creates it if it is not there.
+    ///
+    /// # Errors
+    /// [`ConnectDatabaseError`] if the file cannot be opened, created or written.
+    pub async fn open(file: impl AsRef<Path>) -> Result<Self, ConnectDatabaseError> {
+        Self::builder(file).open().await
+    }
+
+    /// Settings other than the default ones.
+    #[must_use]
+    pub fn builder(file: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(file.as_ref())
+    }
+
+    /// Connections for the service's own queries, apart from the one that handlers write through. Best for reading: a
+    /// write waits its turn by polling.
+    #[must_use]
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// The steps by which the library's tables came to be, for those who run their SQL themselves.
+    #[must_use]
+    pub fn migrations() -> &'static [Migration] {
+        migrate::MIGRATIONS
+    }
+
+    /// Waits for the connection's thread. One that is overdue leaves the connection in no usable state.
+    async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let overdue = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        timeout(self.limits.answer(), answer).await.map_err(overdue)?
+    }
+
+    fn unavailable(&self, cause: impl ToString) -> DatabaseError {
+        DatabaseError::Unavailable { database: self.address.clone(), cause: cause.to_string().into() }
+    }
+
+    /// For errors of statements before COMMIT, after which nothing remains of the transaction.
+    fn failed(&self, error: &sqlx::Error) -> DatabaseError {
+        match verdict::blame(error) {
+            Blame::World => self.unavailable(error),
+            Blame::Handler => {
+                DatabaseError::Refused { database: self.address.clone(), cause: error.to_string().into() }
+            }
+        }
+    }
+}
+
+impl Database for Sqlite {
+    type Tx = SqliteTx;
+
+    async fn migrate(&self) -> Result<(), DatabaseError> {
+        migrate::migrate(&self.writer).await.map_err(|error| self.failed(&error))
+    }
+
+    async fn begin(&self, wait: Duration) -> Result<SqliteTx, DatabaseError> {
+        let begin = async { SqliteTx::begin(self.writer.acquire().await?).await };
+        match timeout(wait, begin).await {
+            Ok(Ok(tx)) => Ok(tx),
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {
+                Err(self.unavailable(format!("the write lock did not come free within {wait:?}")))
+            }
+            Ok(Err(error)) => Err(self.unavailable(error)),
+        }
+    }
+
+    async fn claim(&self, tx: &mut SqliteTx, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
+        let claimed = async {
+            match claims {
+                [] => Ok(Vec::new()),
+                [claim] => tx.claim_one(claim).await.map(|fresh| vec![fresh]),
+                claims => tx.claim_many(claims).await,
+            }
+        };
+        self.answer(claimed).await.map_err(|error| self.failed(&error))
+    }
+
+    async fn commit(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
+        match self.answer(tx.commit()).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(verdict::of_commit(&error, self.address.clone())),
+        }
+    }
+
+    async fn rollback(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
+        self.answer(tx.rollback()).await.map_err(|error| self.unavailable(error))
+    }
+
+    fn blame(&self, error: &(dyn Error + 'static)) -> Blame {
+        verdict::blame(error)
+    }
+
+    fn capacity(&self) -> u32 {
+        self.writer.options().get_max_connections()
+    }
+}
