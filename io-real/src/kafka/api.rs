@@ -65,7 +65,5 @@ calls! {
     OffsetFetch(OffsetFetchRequest -> OffsetFetchResponse) 5..=7,
 }
 
-/// The first version of Fetch that takes the leader epoch a reader knows.
-pub(super) const FETCH_LEADER_EPOCH: i16 = 9;
 /// The first version of OffsetFetch that can wait for open transactions.
 pub(super) const OFFSET_FETCH_STABLE: i16 = 7;

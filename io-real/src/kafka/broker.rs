@@ -24,7 +24,6 @@ use kafka_protocol::messages::{self, fetch_request};
 use kafka_protocol::protocol::StrBytes;
 
 use super::KafkaClient;
-use super::api::FETCH_LEADER_EPOCH;
 
 /// The number of a topic among the kinds of resources that have configurations.
 const TOPIC_RESOURCE: i8 = 2;
@@ -131,7 +130,7 @@ impl Broker for KafkaClient {
     ) -> Result<Vec<FetchedPartition>, PortError> {
         let limit = request.wait.saturating_add(self.cluster.settings().limits.request);
         let lane = &self.session.fetch;
-        let build = |version| fetch_request(&request, version);
+        let build = |_| fetch_request(&request);
         let (answer, server) = self.cluster.ask_in(lane, broker, limit, build).await?;
         refusal(answer.error_code)?;
         let asked: BTreeMap<_, _> =
@@ -285,18 +284,14 @@ pub(super) fn list_offsets_request(partitions: &[ListOffset]) -> messages::ListO
         .with_topics(topics.collect())
 }
 
-/// A whole fetch outside of any fetch session.
-pub(super) fn fetch_request(request: &FetchRequest, version: i16) -> messages::FetchRequest {
+/// A whole fetch outside of any fetch session. The leader epoch is left out by itself in versions that lack it.
+pub(super) fn fetch_request(request: &FetchRequest) -> messages::FetchRequest {
     let topics = by_topic(request.partitions.iter().map(|wanted| {
         let partition = fetch_request::FetchPartition::default()
             .with_partition(wanted.at.partition.0)
             .with_fetch_offset(wanted.offset.0)
-            .with_partition_max_bytes(bytes_limit(wanted.max_bytes));
-        let partition = if version >= FETCH_LEADER_EPOCH {
-            partition.with_current_leader_epoch(wire_epoch(wanted.leader_epoch))
-        } else {
-            partition
-        };
+            .with_partition_max_bytes(bytes_limit(wanted.max_bytes))
+            .with_current_leader_epoch(wire_epoch(wanted.leader_epoch));
         (&wanted.at, partition)
     }));
     let topics = topics.into_iter().map(|(topic, partitions)| {

@@ -1,5 +1,7 @@
 //! A broker of a few lines, for tests of what real ones seldom do: each test writes the bytes itself.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,7 +106,8 @@ impl Peer {
 
     /// Waits until the client has closed the connection.
     pub(super) async fn closed(mut self) {
-        while self.read().await.is_some() {}
+        let end = async { while self.read().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(10), end).await.expect("the client closes the connection");
     }
 }
 
