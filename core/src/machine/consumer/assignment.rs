@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::leading::Want;
 use super::{Action, Consumer, Notice, Partition, Phase, Topic};
 use crate::error::ErrorCode;
 use crate::machine::backoff::Backoff;
@@ -67,7 +68,9 @@ impl<P: Clone> Consumer<P> {
         self.forget_assignment();
         self.epoch = self.epoch.next();
         for at in partitions {
-            let Some(topic) = self.topics.iter().position(|topic| topic.name == at.topic) else {
+            let Some(topic) =
+                self.topics.iter().position(|topic| topic.name == at.topic && !topic.handlers.is_empty())
+            else {
                 self.marks.hit("assigned a partition of a topic without handlers");
                 continue;
             };
@@ -85,11 +88,13 @@ impl<P: Clone> Consumer<P> {
                 leader: None,
                 leader_epoch: None,
                 read_epoch: None,
-                runnable: 0,
+                runnable: vec![0; self.handlers.len()],
                 held: 0,
                 max_bytes: self.config.fetch_bytes,
-                in_flight: false,
-                hungry: false,
+                want: Want::Nothing,
+                asked: None,
+                paused_until: None,
+                failures: 0,
             });
             self.places.insert(at, slot);
         }
@@ -99,15 +104,16 @@ impl<P: Clone> Consumer<P> {
         self.standing = Standing::Assigned(membership);
     }
 
-    pub(super) fn on_moved(&mut self, moved: Membership) {
+    pub(super) fn on_moved(&mut self, now: Time, moved: Membership) {
         match &mut self.standing {
-            Standing::Unassigned => self.marks.hit("moved without an assignment"),
+            Standing::Unassigned => return self.marks.hit("moved without an assignment"),
             Standing::Assigned(membership) | Standing::Draining { membership, .. } => *membership = moved,
         }
         // A commit on the old connection may still arrive there and lower what is stored: say it once more.
         for (_, partition) in &mut self.partitions {
             partition.tracker.recommit();
         }
+        self.commits.due_at(now);
     }
 
     pub(super) fn on_revoke(&mut self, now: Time, until: Time) {
@@ -172,7 +178,9 @@ impl<P: Clone> Consumer<P> {
     fn forget_assignment(&mut self) {
         self.cancel_calls();
         for (_, call) in &mut self.calls {
-            call.deliveries = None;
+            if call.deliveries.take().is_some() {
+                self.handlers[call.handler.0].leftover += 1;
+            }
         }
         self.live_calls = 0;
         for handler in &mut self.handlers {
@@ -185,6 +193,7 @@ impl<P: Clone> Consumer<P> {
         self.events.clear();
         self.deliveries.clear();
         self.retries.clear();
+        self.pauses.clear();
         self.leaders.clear();
         self.survey.forget();
         self.committed = CommittedQuery::default();
@@ -288,9 +297,9 @@ impl<P: Clone> Consumer<P> {
         let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::new(start);
         partition.position = start;
-        partition.phase = Phase::Reading;
+        partition.failures = 0;
         self.commits.due_at(now);
-        self.reconsider(slot);
+        self.set_phase(slot, Phase::Reading);
     }
 
     /// Tells the group if an error concerns the membership.

@@ -22,6 +22,8 @@ const IDLE_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Commits {
     in_flight: Option<InFlight>,
     due: Option<Time>,
+    /// After a failure: not before then, whatever is due.
+    not_before: Time,
     last: Option<Time>,
     failures: u32,
     /// Refused for good: nothing more is committed under this assignment.
@@ -38,11 +40,23 @@ struct InFlight {
 
 impl Commits {
     pub(super) fn new(limit: MetadataLimit) -> Self {
-        Self { in_flight: None, due: None, last: None, failures: 0, refused: false, limit }
+        Self {
+            in_flight: None,
+            due: None,
+            not_before: Time::ZERO,
+            last: None,
+            failures: 0,
+            refused: false,
+            limit,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.in_flight.is_some() || self.refused { None } else { self.due }
+        if self.in_flight.is_some() || self.refused {
+            None
+        } else {
+            self.due.map(|due| due.max(self.not_before))
+        }
     }
 
     /// Asks for a commit no later than `at`.
@@ -73,9 +87,7 @@ impl<P: Clone> Consumer<P> {
         } else {
             regular
         };
-        if self.commits.failures == 0 {
-            self.commits.due_at(at);
-        }
+        self.commits.due_at(at);
     }
 
     pub(super) fn commit_when_due(&mut self, now: Time) {
@@ -84,16 +96,13 @@ impl<P: Clone> Consumer<P> {
             Standing::Assigned(_) => false,
             Standing::Draining { .. } => {
                 // The last commit of a drain names everything, so it waits for the last call.
-                if self.live_calls == 0 && self.commits.failures == 0 {
+                if self.live_calls == 0 {
                     self.commits.due_at(now);
                 }
                 true
             }
         };
-        if self.commits.in_flight.is_some()
-            || self.commits.refused
-            || self.commits.due.is_none_or(|due| due > now)
-        {
+        if self.commits.deadline().is_none_or(|due| due > now) {
             return;
         }
         if draining && self.live_calls > 0 {
@@ -154,69 +163,59 @@ impl<P: Clone> Consumer<P> {
             self.marks.hit("late reply ignored");
             return;
         };
-        let outcomes = match outcome {
-            Ok(outcomes) => outcomes,
-            Err(error) => return self.commit_failed(now, generation, error),
-        };
         let mut failed = None;
         for (nth, (slot, epoch, offset)) in items.into_iter().enumerate() {
-            let accepted = match outcomes.get(nth) {
-                Some(Ok(())) => true,
-                Some(Err(code)) => {
-                    failed = worse(failed, *code);
-                    false
-                }
-                // An answer that leaves a partition out says nothing about it.
-                None => {
-                    failed = worse(failed, ErrorCode::UnknownServerError);
-                    false
-                }
+            let answer = match &outcome {
+                Ok(answers) => match answers.get(nth) {
+                    Some(answer) => *answer,
+                    // An answer that leaves a partition out says nothing about it.
+                    None => Err(ErrorCode::UnknownServerError),
+                },
+                Err(_) => Err(ErrorCode::UnknownServerError),
             };
-            let Some(partition) = self.partitions.get_mut(slot).filter(|p| p.epoch == epoch) else {
-                continue;
-            };
-            if accepted {
-                partition.tracker.committed(offset);
-            } else {
-                partition.tracker.recommit();
+            let partition = self.partitions.get_mut(slot).filter(|partition| partition.epoch == epoch);
+            match (answer, partition) {
+                (Ok(()), Some(partition)) => {
+                    partition.tracker.committed(offset);
+                }
+                (Err(_), Some(partition)) => partition.tracker.recommit(),
+                (_, None) => {}
             }
+            failed = answer.err().map_or(failed, |code| worse(failed, code));
         }
-        match failed {
-            None => {
+        match (outcome.err(), failed) {
+            (Some(error), _) => self.commit_failed(now, generation, error),
+            (None, Some(code)) => self.commit_failed(now, generation, PortError::Refused(code)),
+            (None, None) => {
                 self.commits.failures = 0;
                 if self.partitions.iter().any(|(_, partition)| partition.has_news()) {
                     let interval = self.config.commit_interval;
                     self.commits.due_at(self.commits.last.map_or(now, |last| (last + interval).max(now)));
                 }
             }
-            Some(code) => self.commit_failed(now, generation, PortError::Refused(code)),
         }
     }
 
     fn commit_failed(&mut self, now: Time, generation: Generation, error: PortError) {
-        for (_, partition) in &mut self.partitions {
-            partition.tracker.recommit();
-        }
+        self.commits.due_at(now);
         let remedy = error.code().map(|code| (code, code.remedy()));
         match remedy {
             Some((ErrorCode::OffsetMetadataTooLarge, _)) if self.commits.limit != MetadataLimit::NONE => {
                 self.commits.limit = self.commits.limit.halve();
                 self.marks.hit("commit metadata limit halved");
-                self.commits.failures = 0;
-                return self.commits.due_at(now);
+                return;
             }
             Some((code, Remedy::Rejoin)) => {
                 self.marks.hit("commit refused by the coordinator");
-                self.commits.refused = !matches!(code, ErrorCode::RebalanceInProgress);
+                self.commits.refused = code != ErrorCode::RebalanceInProgress;
                 self.act(Action::CommitRefused { generation, code });
             }
             Some((code, Remedy::FindCoordinator)) => self.act(Action::CommitRefused { generation, code }),
             Some((_, Remedy::Wait | Remedy::FindLeader | Remedy::GiveUp)) | None => {}
         }
         self.notice(Notice::Trouble { request: "committing offsets", error });
-        let wait = Backoff::REQUEST.wait(self.commits.failures, &mut self.entropy);
+        self.commits.not_before = now + Backoff::REQUEST.wait(self.commits.failures, &mut self.entropy);
         self.commits.failures = self.commits.failures.saturating_add(1);
-        self.commits.due = Some(now + wait);
     }
 }
 

@@ -17,11 +17,14 @@
 mod assignment;
 mod committing;
 mod config;
+mod leading;
 mod reading;
 mod running;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -30,7 +33,7 @@ pub use config::{ConsumerConfig, HandlerConfig};
 
 use self::assignment::Standing;
 use self::committing::Commits;
-use self::reading::{Leader, Survey};
+use self::leading::{Leader, Survey, Want};
 use super::commit::{CommitTracker, Fingerprint, Ticket};
 use super::delivery::{History, Outcome};
 use super::group::Membership;
@@ -387,9 +390,11 @@ struct Handler {
     lanes: Lanes,
     /// Deliveries whose wait is over. They count as outstanding already.
     due: VecDeque<u32>,
-    /// Running and waiting deliveries.
+    /// Deliveries that were started and are not settled.
     outstanding: usize,
     running: usize,
+    /// Running calls of assignments that ended.
+    leftover: usize,
 }
 
 #[derive(Debug)]
@@ -404,13 +409,17 @@ struct Partition {
     leader_epoch: Option<LeaderEpoch>,
     /// The leader epoch of the last record read.
     read_epoch: Option<LeaderEpoch>,
-    /// Bytes of deliveries that are running or will run soon: what fetching ahead is measured by.
-    runnable: u64,
+    /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
+    runnable: Vec<u64>,
     /// Bytes of events that some handler has not settled.
     held: u64,
     max_bytes: u32,
-    in_flight: bool,
-    hungry: bool,
+    want: Want,
+    /// The request to the leader that speaks for this partition.
+    asked: Option<RequestId>,
+    /// Left alone until then, after something went wrong.
+    paused_until: Option<Time>,
+    failures: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -446,6 +455,7 @@ pub struct Consumer<P> {
     turn: usize,
     retries: BinaryHeap<Reverse<(Time, u64, u32)>>,
     retry_sequence: u64,
+    pauses: BTreeSet<(Time, usize)>,
     leaders: BTreeMap<BrokerId, Leader>,
     survey: Survey,
     committed: assignment::CommittedQuery,
@@ -489,6 +499,7 @@ impl<P: Clone> Consumer<P> {
                 due: VecDeque::new(),
                 outstanding: 0,
                 running: 0,
+                leftover: 0,
             })
             .collect();
         Self {
@@ -506,6 +517,7 @@ impl<P: Clone> Consumer<P> {
             turn: 0,
             retries: BinaryHeap::new(),
             retry_sequence: 0,
+            pauses: BTreeSet::new(),
             leaders: BTreeMap::new(),
             survey: Survey::default(),
             committed: assignment::CommittedQuery::default(),
@@ -561,7 +573,7 @@ impl<P: Clone> Machine for Consumer<P> {
     fn handle(&mut self, now: Time, input: Input<P>) {
         match input {
             Input::Assigned { membership, partitions } => self.on_assigned(now, membership, partitions),
-            Input::Moved(membership) => self.on_moved(membership),
+            Input::Moved(membership) => self.on_moved(now, membership),
             Input::Revoke { until } => self.on_revoke(now, until),
             Input::Lost => self.on_lost(),
             Input::Committed { id, outcome } => self.on_committed(now, id, outcome),
@@ -579,21 +591,28 @@ impl<P: Clone> Machine for Consumer<P> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [
-            self.retries.peek().map(|Reverse((at, _, _))| *at),
+        // While partitions are given up, nothing new is asked for.
+        let reading = matches!(self.standing, Standing::Assigned(_));
+        let asking = [
             self.survey.deadline(),
             self.committed.deadline(),
             self.leaders.values().filter_map(Leader::deadline).min(),
+        ];
+        [
+            self.retries.peek().map(|Reverse((at, _, _))| *at),
+            self.pauses.first().map(|(until, _)| *until),
             self.commits.deadline(),
             self.standing.deadline(),
         ]
         .into_iter()
+        .chain(asking.into_iter().filter(|_| reading))
         .flatten()
         .min()
     }
 
     fn tick(&mut self, now: Time) {
         self.wake_retries(now);
+        self.end_pauses(now);
         self.cancel_overdue(now);
         self.settle_down(now);
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Notice, Ready, Standing};
 use crate::machine::delivery::{Outcome, Settled, Verdict};
-use crate::model::Time;
+use crate::model::{Ordering, Time};
 
 impl CallId {
     fn new(nonce: u32, index: usize) -> Self {
@@ -40,6 +40,10 @@ impl<P: Clone> Consumer<P> {
     fn start_one(&mut self, now: Time, id: HandlerId) -> bool {
         let handler = &mut self.handlers[id.0];
         if handler.running >= handler.config.concurrency.get() {
+            return false;
+        }
+        // A cancelled call of an earlier assignment may still be at work on an event whose turn comes again here.
+        if handler.leftover > 0 && handler.config.ordering != Ordering::Unordered {
             return false;
         }
         let Some(first) = next_of(handler) else { return false };
@@ -87,6 +91,7 @@ impl<P: Clone> Consumer<P> {
         let call = self.calls.remove(index);
         self.handlers[call.handler.0].running -= 1;
         let Some((first, more)) = call.deliveries else {
+            self.handlers[call.handler.0].leftover -= 1;
             self.marks.hit("outcome of a call of an ended assignment ignored");
             return;
         };
@@ -156,7 +161,7 @@ impl<P: Clone> Consumer<P> {
         event.unsettled -= 1;
         let finished = event.unsettled == 0;
         let partition = &mut self.partitions[slot];
-        partition.runnable -= u64::from(weight);
+        partition.runnable[delivery.handler.0] -= u64::from(weight);
         if settled == Settled::Discarded {
             self.marks.hit("an event was discarded");
             let (at, attempts) = (partition.at.clone(), delivery.history.attempts());
@@ -183,22 +188,27 @@ impl<P: Clone> Consumer<P> {
 
     /// A delivery will not run soon, and neither will what is parked behind it.
     fn stall(&mut self, index: u32) {
-        let (slot, weight) = self.weigh(index, |lanes, lane| lanes.stall(lane));
-        self.partitions[slot].runnable -= weight;
+        let (slot, handler, weight) = self.weigh(index, |lanes, lane| lanes.stall(lane));
+        self.partitions[slot].runnable[handler.0] -= weight;
         self.reconsider(slot);
     }
 
     fn unstall(&mut self, index: u32) {
-        let (slot, weight) = self.weigh(index, |lanes, lane| lanes.resume(lane));
-        self.partitions[slot].runnable += weight;
+        let (slot, handler, weight) = self.weigh(index, |lanes, lane| lanes.resume(lane));
+        self.partitions[slot].runnable[handler.0] += weight;
         self.reconsider(slot);
     }
 
-    fn weigh(&mut self, index: u32, verb: impl Fn(&mut super::Lanes, super::LaneId) -> u64) -> (usize, u64) {
+    fn weigh(
+        &mut self,
+        index: u32,
+        verb: impl Fn(&mut super::Lanes, super::LaneId) -> u64,
+    ) -> (usize, HandlerId, u64) {
         let delivery = &self.deliveries[index as usize];
         let event = &self.events[delivery.event as usize];
         let lanes = &mut self.handlers[delivery.handler.0].lanes;
-        (event.partition, u64::from(event.weight) + delivery.lane.map_or(0, |lane| verb(lanes, lane)))
+        let behind = delivery.lane.map_or(0, |lane| verb(lanes, lane));
+        (event.partition, delivery.handler, u64::from(event.weight) + behind)
     }
 
     /// Makes deliveries ready whose wait is over.
