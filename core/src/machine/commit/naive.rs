@@ -67,10 +67,10 @@ pub(super) struct Pair {
     handlers: Fingerprint,
 
     // The model of one life.
-    start: i64,
     position: i64,
     waiting: BTreeMap<i64, Ticket>,
     settled: BTreeSet<i64>,
+    inherited: SettledSet,
     returned: Vec<Ticket>,
 
     // The world, which outlives it.
@@ -88,10 +88,10 @@ impl Pair {
         Self {
             tracker: CommitTracker::new(Offset::ZERO),
             handlers: Fingerprint::of(["charge", "ship"]),
-            start: 0,
             position: 0,
             waiting: BTreeMap::new(),
             settled: BTreeSet::new(),
+            inherited: SettledSet::empty(Offset::ZERO),
             returned: Vec::new(),
             log: BTreeSet::new(),
             log_end: 0,
@@ -251,11 +251,11 @@ impl Pair {
         };
         self.owed = self.kept.is_none();
         self.offered = None;
-        self.start = start.0;
         self.position = start.0;
         self.waiting.clear();
         self.returned.clear();
         self.settled = self.log.range(start.0..).filter(|o| set.contains(Offset(**o))).copied().collect();
+        self.inherited = set;
     }
 
     fn frontier(&self) -> i64 {
@@ -284,6 +284,13 @@ impl Pair {
             self.log.iter().copied().filter(|offset| set.contains(Offset(*offset))).collect();
         let beyond: Vec<i64> = self.settled.range(self.frontier()..).copied().collect();
         assert!(beyond.starts_with(&named), "{named:?} is not the near end of {beyond:?}");
+        for unread in (self.position..self.log_end + 2).map(Offset) {
+            let told = set.contains(unread);
+            assert!(
+                !told || self.inherited.contains(unread),
+                "{unread} was not read and is named as settled"
+            );
+        }
         let longest_run = 24;
         if snapshot.metadata.len() + 2 * longest_run <= limit.characters() {
             assert_eq!(named, beyond, "cut although there was room");
