@@ -138,6 +138,9 @@ fn find_attributes(headers: &Headers) -> Result<Attributes, DecodeFault> {
         };
         *slot = value;
     }
+    if headers.is_ascii() {
+        return Ok(found);
+    }
     let Attributes { content_type, id, source, event_type, subject, time, spec_version, data_schema } = found;
     for (name, span) in [
         ("content-type", content_type),
