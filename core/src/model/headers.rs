@@ -65,6 +65,11 @@ impl Headers {
         self.iter().filter(|(key, _)| *key == name.as_bytes()).last().and_then(|(_, value)| value)
     }
 
+    /// Whether all of it is ASCII, so that no value needs a check of its own for being UTF-8. May say no where that is so.
+    pub(in crate::model) fn is_ascii(&self) -> bool {
+        self.0.is_ascii()
+    }
+
     /// All headers as name and position of the value.
     pub(in crate::model) fn spans(&self) -> impl Iterator<Item = (&[u8], Span)> {
         self.entries()
@@ -92,6 +97,7 @@ impl Headers {
     }
 }
 
+#[inline]
 fn read_entry(bytes: &[u8], at: &mut usize) -> Option<Entry> {
     let name = read_range(bytes, at)??;
     let value = read_range(bytes, at)?;
@@ -99,6 +105,7 @@ fn read_entry(bytes: &[u8], at: &mut usize) -> Option<Entry> {
 }
 
 /// Reads a length and steps over as many bytes. `Some(None)` is a null, `None` is malformed.
+#[inline]
 fn read_range(bytes: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
     let length = read_varint(bytes, at)?;
     if length == -1 {
@@ -110,7 +117,19 @@ fn read_range(bytes: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
     Some(Some(start..end))
 }
 
+#[inline]
 fn read_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    match bytes.get(*at) {
+        // Nearly all lengths are below 64.
+        Some(&byte) if byte < 0x80 => {
+            *at += 1;
+            Some(i32::from(byte >> 1) ^ -i32::from(byte & 1))
+        }
+        _ => read_long_varint(bytes, at),
+    }
+}
+
+fn read_long_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
     let mut zigzag = 0u32;
     for shift in (0..35).step_by(7) {
         let byte = *bytes.get(*at)?;
@@ -178,6 +197,16 @@ mod tests {
         ] {
             let headers = Headers::from_wire(Bytes::copy_from_slice(broken));
             assert_eq!(headers.iter().count(), 1, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_any_size_read_back() {
+        for length in [0, 1, 63, 64, 127, 8_191, 8_192, 1 << 20] {
+            let value = vec![b'x'; length];
+            let headers: Headers = [(b"a", Some(&value)), (b"b", None)].into_iter().collect();
+            assert_eq!(headers.last("a"), Some(&value[..]), "{length}");
+            assert_eq!(headers.iter().count(), 2, "{length}");
         }
     }
 

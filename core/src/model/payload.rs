@@ -135,7 +135,7 @@ impl<'a> MediaType<'a> {
     #[must_use]
     pub fn is_json(self) -> bool {
         let ends_in_json = || {
-            let tail = self.essence.as_bytes().len().checked_sub(5).and_then(|at| self.essence.get(at..));
+            let tail = self.essence.len().checked_sub(5).and_then(|at| self.essence.get(at..));
             tail.is_some_and(|tail| tail.eq_ignore_ascii_case("+json"))
         };
         self.is("application/json") || self.is("text/json") || ends_in_json()

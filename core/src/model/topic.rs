@@ -120,7 +120,6 @@ impl<T, C: Codec<T>> Topic<T, C> {
 
     /// A keyless event of bytes that are already written, in whatever content type. Consumers of this topic must be able
     /// to read it.
-    #[must_use]
     pub fn raw(&self, content_type: impl Into<String>, data: impl Into<Bytes>) -> NewEvent {
         NewEvent::raw(self.name, content_type.into(), data.into())
     }

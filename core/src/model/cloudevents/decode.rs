@@ -17,6 +17,10 @@ use crate::model::{Arrival, Attempt, Event, Route, Topic, WallTime};
 
 /// What a record turned out to be.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and none is kept: a box would only cost"
+)]
 pub enum Decoded<T> {
     /// An event for the handler.
     Event(Event<T>),
@@ -133,6 +137,9 @@ fn find_attributes(headers: &Headers) -> Result<Attributes, DecodeFault> {
             _ => continue,
         };
         *slot = value;
+    }
+    if headers.is_ascii() {
+        return Ok(found);
     }
     let Attributes { content_type, id, source, event_type, subject, time, spec_version, data_schema } = found;
     for (name, span) in [
