@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes};
 use super::compression::UnpackError;
 use super::error::{Damage, DecodeError};
 use super::header::{BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, PREFIX_BYTES, checksums};
-use super::{AbortedTransaction, Batches, DecodedBatch};
+use super::{AbortedTransaction, Batches, Compression, DecodedBatch};
 use crate::model::{LeaderEpoch, Offset};
 
 /// The most bytes that the records of one batch may have when they are unpacked.
@@ -187,9 +187,13 @@ impl BatchReader {
     fn unpack(&self, whole: &WholeBatch, from: i64) -> Result<DecodedBatch, DecodeError> {
         let header = &whole.header;
         let offset = Offset(header.base_offset);
-        let codec =
-            header.attributes.codec().map_err(|codec| DecodeError::UnknownCompression { offset, codec })?;
         let limit = self.max_unpacked;
+        let codec = match header.attributes.codec() {
+            // Compaction leaves headers behind which there is nothing, not even the frame of a codec.
+            _ if whole.records.is_empty() => Compression::None,
+            Ok(codec) => codec,
+            Err(codec) => return Err(DecodeError::UnknownCompression { offset, codec }),
+        };
         let bytes = codec.unpack(whole.records.clone(), limit).map_err(|error| match error {
             UnpackError::TooLarge => DecodeError::TooLarge { offset, limit },
             UnpackError::Malformed(reason) => {

@@ -67,8 +67,8 @@ fn each_contradiction_has_its_name() {
         ("value past the record", 66, &[8], record_at(0, RecordField::Value)),
         ("less than no headers", 68, &[1], record_at(0, RecordField::HeaderCount)),
         ("headers that are not there", 68, &[0x7e], record_at(0, RecordField::HeaderKey)),
-        ("a value shorter than the record", 66, &[0], record_at(0, RecordField::HeaderKey)),
-        ("a null value and bytes left", 66, &[1], record_at(0, RecordField::HeaderKey)),
+        ("a value shorter than the record", 66, &[0], record_at(0, RecordField::HeaderCount)),
+        ("bytes left behind the headers", 66, &[0, 0], record_at(0, RecordField::End)),
     ];
     for (name, at, bytes, damage) in table {
         assert_eq!(damage_of(changed(batch, *at, bytes)), *damage, "{name}");

@@ -3,11 +3,11 @@
 use super::*;
 use crate::records::{BatchWriter, DecodeError, Ended};
 
-/// Two records at offsets 5 and 6, in the order of the format's description. The checksum is filled in by `sealed`.
+/// Two records at offsets 5 and 6, in the order of the format's description. `sealed` fills in the checksum.
 #[rustfmt::skip]
 const TWO_RECORDS: &[u8] = &[
     0, 0, 0, 0, 0, 0, 0, 5,             // base offset
-    0, 0, 0, 77,                        // bytes that follow
+    0, 0, 0, 72,                        // bytes that follow
     0, 0, 0, 9,                         // leader epoch
     2,                                  // magic
     0, 0, 0, 0,                         // checksum
@@ -19,9 +19,9 @@ const TWO_RECORDS: &[u8] = &[
     0xff, 0xff,                         // producer epoch: none
     0xff, 0xff, 0xff, 0xff,             // sequence: none
     0, 0, 0, 2,                         // records
-    // length 14, attributes, timestamp + 0, offset + 0, key "k", value "v1", one header "h" = null
-    28, 0, 0, 0, 2, b'k', 4, b'v', b'1', 2, 2, b'h', 1,
-    // length 12, attributes, timestamp + 10, offset + 1, key null, value null, one header "h" = ""
+    // length 12, attributes, timestamp + 0, offset + 0, key "k", value "v1", one header "h" = null
+    24, 0, 0, 0, 2, b'k', 4, b'v', b'1', 2, 2, b'h', 1,
+    // length 9, attributes, timestamp + 10, offset + 1, key null, value null, one header "h" = ""
     18, 0, 20, 2, 1, 1, 2, 2, b'h', 0,
 ];
 
@@ -111,28 +111,25 @@ fn a_batch_that_begins_below_the_wanted_offset_gives_the_rest() {
 
 #[test]
 fn gaps_and_empty_batches_of_compaction_move_the_position_on() {
-    let options = |base| BatchOptions { base_offset: Offset(base), ..BatchOptions::default() };
-    let mut gaps = BatchWriter::new(options(20));
-    gaps.leave_gap(2);
-    gaps.append(&record("a"));
-    gaps.leave_gap(3);
-    gaps.append(&record("b"));
-    gaps.leave_gap(4);
     for compression in CODECS {
-        let mut empty = BatchWriter::new(BatchOptions { compression, ..options(31) });
-        empty.leave_gap(5);
-        let mut parts = vec![BatchWriter::new(options(0)), empty];
-        parts[0].leave_gap(20);
-        let mut bytes = vec![parts.remove(0).finish().unwrap()];
-        let mut between = BatchWriter::new(BatchOptions { compression, ..options(20) });
-        between.leave_gap(2);
-        between.append(&record("a"));
-        between.leave_gap(3);
-        between.append(&record("b"));
-        between.leave_gap(4);
-        bytes.push(between.finish().unwrap());
-        bytes.push(parts.remove(0).finish().unwrap());
-        let decoded = read(bytes.concat(), 0);
+        let batch = |base| {
+            BatchWriter::new(BatchOptions {
+                base_offset: Offset(base),
+                compression,
+                ..BatchOptions::default()
+            })
+        };
+        let mut empty = batch(0);
+        empty.leave_gap(20);
+        let mut thinned = batch(20);
+        thinned.leave_gap(2);
+        thinned.append(&record("a"));
+        thinned.leave_gap(3);
+        thinned.append(&record("b"));
+        thinned.leave_gap(4);
+        let mut empty_again = batch(31);
+        empty_again.leave_gap(5);
+        let decoded = read([empty, thinned, empty_again].map(|batch| batch.finish().unwrap()).concat(), 0);
         assert_eq!(values(&decoded), [(22, "a".into()), (26, "b".into())], "{compression}");
         assert_eq!((decoded.next_offset, decoded.ended), (Offset(36), Ended::Complete), "{compression}");
     }

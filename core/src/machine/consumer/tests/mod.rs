@@ -172,8 +172,11 @@ impl Member {
                         format!(" {}/{}@{}", self.config.topics[ready.topic], ready.partition, ready.record)
                     };
                     let all: String = std::iter::once(&event).chain(&more).map(place).collect();
-                    let attempt =
-                        if event.attempt > Attempt::FIRST { format!(" #{}", event.attempt) } else { String::new() };
+                    let attempt = if event.attempt > Attempt::FIRST {
+                        format!(" #{}", event.attempt)
+                    } else {
+                        String::new()
+                    };
                     let label = format!("{name}{all}{attempt}");
                     self.started.push(label.clone());
                     assert!(self.running.insert(call, label).is_none(), "a call's id is its own");
