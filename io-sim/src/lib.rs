@@ -1,1 +1,1 @@
-//! (in work)
+//! The simulated world of Evenkeel: to come. The machines it will drive are in [`evenkeel_core::machine`].

@@ -1,0 +1,40 @@
+# What is done often is one word. `make help` lists the words.
+
+DB ?= sqlite
+ORDERS ?= 100000
+SERVICES = io-real/services
+
+.PHONY: help demo test lint bench fuzz stop
+
+help: ## Lists these words.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+
+demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
+	@set -e; scripts=$(SERVICES); \
+	cargo build --release --package evenkeel --example shop; \
+	eval "$$($$scripts/kafka start | grep '^export ')"; \
+	case "$(DB)" in \
+	  sqlite) mkdir -p .services && rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
+	  postgres) eval "$$($$scripts/postgres start | grep '^export ')"; DATABASE="$$($$scripts/postgres url)" ;; \
+	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
+	esac; \
+	export KAFKA DATABASE; \
+	target/release/examples/shop --orders $(ORDERS)
+
+test: ## Runs every test; starts the servers that they need.
+	cargo test --workspace --no-fail-fast
+
+lint: ## What CI checks beside the tests.
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
+
+bench: ## Measures, each figure beside its peer's in the same run.
+	cargo bench --package evenkeel-core
+
+fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
+	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+
+stop: ## Stops the servers that demo and tests started.
+	-$(SERVICES)/kafka stop
+	-$(SERVICES)/postgres stop
