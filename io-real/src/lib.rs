@@ -32,3 +32,7 @@ pub use sqlite::{Sqlite, SqliteTx};
 
 /// What handlers return.
 pub type Result<T, E = HandlerError> = std::result::Result<T, E>;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -9,7 +9,8 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let listed = Command::new("git").args(["ls-files", "*.rs"]).current_dir(root()).output().expect("git runs");
+    let listed =
+        Command::new("git").args(["ls-files", "*.rs"]).current_dir(root()).output().expect("git runs");
     let names = String::from_utf8(listed.stdout).expect("names are UTF-8");
     let files: Vec<_> = names
         .lines()
@@ -58,7 +59,10 @@ fn no_room_is_a_lumber_room() {
     let found: Vec<_> = sources()
         .into_iter()
         .map(|(path, _)| path)
-        .filter(|path| path.iter().any(|part| lumber.iter().any(|name| part.to_string_lossy().trim_end_matches(".rs") == *name)))
+        .filter(|path| {
+            path.iter()
+                .any(|part| lumber.iter().any(|name| part.to_string_lossy().trim_end_matches(".rs") == *name))
+        })
         .collect();
     assert!(found.is_empty(), "name these for what they hold: {found:#?}");
 }
@@ -70,7 +74,8 @@ fn nothing_is_left_unfinished() {
         .into_iter()
         .filter(|(path, _)| !path.ends_with("tidy.rs"))
         .flat_map(|(path, text)| {
-            let lines = text.lines().enumerate().filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
+            let lines =
+                text.lines().enumerate().filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
             lines.map(|(nth, line)| format!("{}:{}: {line}", path.display(), nth + 1)).collect::<Vec<_>>()
         })
         .collect();

@@ -129,6 +129,9 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
 }
 
+/// What became of each topic that was to be created.
+pub type CreatedTopics = Vec<(TopicName, Result<(), ErrorCode>)>;
+
 /// The limits that decide whether a record is too big.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceLimits {
@@ -181,7 +184,7 @@ pub trait Broker: Send + Sync + 'static {
         &self,
         topics: Vec<NewTopic>,
         timeout: Duration,
-    ) -> impl Future<Output = Result<Vec<(TopicName, Result<(), ErrorCode>)>, PortError>> + Send;
+    ) -> impl Future<Output = Result<CreatedTopics, PortError>> + Send;
 
     /// The size limits of a topic.
     fn limits(&self, topic: &TopicName) -> impl Future<Output = Result<ResourceLimits, PortError>> + Send;

@@ -144,6 +144,9 @@ pub struct StoredOffset {
     pub metadata: Arc<str>,
 }
 
+/// What is committed for each partition that was asked for; `None` where nothing is.
+pub type StoredOffsets = Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>;
+
 /// Requests to the coordinator of a group. One request each, no retries; `broker` is whom
 /// [`find_coordinator`](Self::find_coordinator) last named.
 ///
@@ -202,7 +205,5 @@ pub trait Coordinator: Send + Sync + 'static {
         broker: BrokerId,
         group: &GroupName,
         topics: Vec<(TopicName, Vec<crate::model::PartitionId>)>,
-    ) -> impl Future<
-        Output = Result<Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>, PortError>,
-    > + Send;
+    ) -> impl Future<Output = Result<StoredOffsets, PortError>> + Send;
 }

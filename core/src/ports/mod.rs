@@ -11,13 +11,13 @@ mod error;
 mod runtime;
 
 pub use broker::{
-    Broker, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata,
-    NewTopic, OutgoingRecord, PartitionMetadata, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
-    TopicMetadata,
+    Broker, CreatedTopics, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset,
+    ListedOffset, Metadata, NewTopic, OutgoingRecord, PartitionMetadata, ProduceAnswer, ProduceRequest,
+    ResourceLimits, StartAt, TopicMetadata,
 };
 pub use coordinator::{
     Commit, CommitRequest, Coordinator, HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest, LeaveRequest,
-    Protocol, StoredOffset, SyncRequest,
+    Protocol, StoredOffset, StoredOffsets, SyncRequest,
 };
 pub use database::{Blame, Claim, ClaimKey, Database};
 pub use error::{DatabaseError, PortError};

@@ -103,7 +103,8 @@ async fn produce(
     for first in (0..orders).step_by(ORDERS_A_CALL as usize) {
         let call = (first..orders.min(first + ORDERS_A_CALL)).map(|order| {
             let customer = order % customers;
-            let placed = OrderPlaced { order, customer, nth: order / customers + 1, cents: 100 + order % 900 };
+            let placed =
+                OrderPlaced { order, customer, nth: order / customers + 1, cents: 100 + order % 900 };
             topic.event(customer, &placed)
         });
         let acknowledged = bus.produce(call).await?.len() as u64;

@@ -14,7 +14,8 @@ const HANDLER: &str = "charge";
 const BATCH: NonZeroUsize = NonZeroUsize::new(100).expect("a hundred is not zero");
 
 async fn charge_in_postgres(tx: &mut PgTx, orders: Vec<Event<OrderPlaced>>) -> Result<(), HandlerError> {
-    let of = |field: fn(&OrderPlaced) -> u64| orders.iter().map(|o| field(&o.payload) as i64).collect::<Vec<_>>();
+    let of =
+        |field: fn(&OrderPlaced) -> u64| orders.iter().map(|o| field(&o.payload) as i64).collect::<Vec<_>>();
     sqlx::query(
         "insert into charges (order_number, customer, nth, cents)
          select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])",

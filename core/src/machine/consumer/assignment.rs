@@ -9,7 +9,7 @@ use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet};
 use crate::machine::group::Membership;
 use crate::model::{Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
-use crate::ports::{PortError, StoredOffset};
+use crate::ports::{PortError, StoredOffset, StoredOffsets};
 
 /// How long a drain waits for its last commit after its calls have ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -225,12 +225,11 @@ impl<P: Clone> Consumer<P> {
         self.act(Action::FetchCommitted { id, coordinator, topics });
     }
 
-    #[allow(clippy::type_complexity, reason = "the port's own answer")]
     pub(super) fn on_committed(
         &mut self,
         now: Time,
         id: RequestId,
-        outcome: Result<Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>, PortError>,
+        outcome: Result<StoredOffsets, PortError>,
     ) {
         if self.committed.in_flight != Some(id) {
             self.marks.hit("late reply ignored");

@@ -45,7 +45,7 @@ use crate::model::{
     TopicPartition,
 };
 use crate::ports::{
-    CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffset,
+    CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
 };
 
 /// The number of a handler: its place in [`ConsumerConfig::handlers`].
@@ -118,7 +118,7 @@ pub enum Input<P> {
         /// Which request this answers.
         id: RequestId,
         /// One entry a partition.
-        outcome: Result<Vec<(TopicPartition, Result<Option<StoredOffset>, ErrorCode>)>, PortError>,
+        outcome: Result<StoredOffsets, PortError>,
     },
     /// The description of the topics.
     Described {
