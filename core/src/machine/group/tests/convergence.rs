@@ -341,11 +341,19 @@ impl World {
     }
 
     fn settle(&mut self, what: &str) {
+        self.run_until(what, Self::settled);
+    }
+
+    fn run_until(&mut self, what: &str, reached: fn(&Self) -> bool) {
         let limit = self.now + Duration::from_secs(120);
-        while !self.settled() {
+        for _ in 0..10_000 {
+            if reached(self) {
+                return;
+            }
             self.step();
-            assert!(self.now < limit, "not settled two minutes after {what}: {:?}", self.members);
+            assert!(self.now < limit, "not at rest two minutes after {what}: {:?}", self.members);
         }
+        panic!("not at rest after ten thousand steps since {what}: {:?}", self.members);
     }
 }
 
@@ -402,9 +410,7 @@ proptest! {
         world.settle("three partitions more");
 
         world.input(1, Input::Stop);
-        while !world.stopped[1] {
-            world.step();
-        }
+        world.run_until("one was told to stop", |world| world.stopped[1]);
         world.settle("one member less");
     }
 }

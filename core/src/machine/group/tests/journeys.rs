@@ -92,6 +92,7 @@ fn an_owner_that_drains_for_too_long_is_given_up_before_the_group_goes_on() {
     assert_eq!(bench.refuse(refused(ErrorCode::RebalanceInProgress)), "Revoke");
     let mut shown = bench.wake();
     while shown == "Heartbeat@1" {
+        assert!(bench.now < last_good + Duration::from_secs(90), "it drains for ever");
         assert_eq!(bench.refuse(refused(ErrorCode::RebalanceInProgress)), "");
         shown = bench.wake();
     }
@@ -139,6 +140,7 @@ fn a_session_may_end_while_the_coordinator_is_looked_for() {
     let mut bench = Bench::looking_up(config());
     let mut shown = bench.refuse(unknown());
     while shown.is_empty() || shown == "Find" {
+        assert!(bench.now < Time::from_millis(60_000), "it looks for ever");
         shown = if shown.is_empty() { bench.wake() } else { bench.refuse(unknown()) };
     }
     assert_eq!(shown, "Lost");
@@ -232,6 +234,7 @@ fn a_leader_that_cannot_see_the_topics_gives_the_lead_up() {
     let began = bench.now;
     let mut shown = bench.refuse(unknown());
     while shown.is_empty() && bench.group.marks().count("could not describe topics within a session") == 0 {
+        assert!(bench.now < began + Duration::from_secs(60), "it asks for ever");
         shown = bench.wake();
         if shown == "Describe(t)" {
             shown = bench.refuse(unknown());
