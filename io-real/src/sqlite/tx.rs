@@ -56,12 +56,13 @@ impl SqliteTx {
         Ok(claims.iter().map(is_fresh).collect())
     }
 
-    /// An open savepoint is refused: sqlx would release it and leave the transaction open, and call that a success.
+    /// With a savepoint left open, sqlx releases that one and calls it a success. So the depth is looked at, and
+    /// afterwards: savepoints that were dropped are undone by the connection's thread, in its own time.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        if SqliteTransactionManager::get_transaction_depth(&self) > 1 {
+        SqliteTransactionManager::commit(&mut self).await?;
+        if self.is_in_transaction() {
             return Err(sqlx::Error::InvalidSavePointStatement);
         }
-        SqliteTransactionManager::commit(&mut self).await?;
         self.hand_back();
         Ok(())
     }

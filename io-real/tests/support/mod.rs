@@ -4,4 +4,5 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part of this")]
 
+pub mod databases;
 pub mod services;

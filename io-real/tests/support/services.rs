@@ -3,7 +3,7 @@
 //! The scripts stand in line behind one another and leave a running server as it is, so that test processes in
 //! parallel share one. It goes on running after the tests; `io-real/services/NAME stop` ends it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio, id};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,7 +66,7 @@ fn address(variable: &str, service: &str) -> String {
     if let Ok(address) = std::env::var(variable) {
         return address;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(service);
+    let script = script(service);
     let started = Command::new(&script)
         .arg("start")
         .stderr(Stdio::inherit())
@@ -81,4 +81,59 @@ fn address(variable: &str, service: &str) -> String {
             script.display()
         ),
     }
+}
+
+/// A PostgreSQL server for one test alone, to be killed. Gone with its data when the test ends.
+pub struct OwnPostgres {
+    directory: PathBuf,
+}
+
+impl OwnPostgres {
+    /// Starts one.
+    pub fn start() -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let server = Self { directory: PathBuf::from(format!("/var/tmp/evenkeel-test-{}-{number}", id())) };
+        server.script(&["start"]);
+        server
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.script(&["url"]).trim().to_owned()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) {
+        self.script(&["stop", "--mode", "immediate"]);
+    }
+
+    /// Starts it again after [`kill`](Self::kill), at the same address.
+    pub fn start_again(&self) {
+        self.script(&["start"]);
+    }
+
+    fn script(&self, arguments: &[&str]) -> String {
+        let script = script("postgres");
+        let run = Command::new(&script)
+            .args(arguments)
+            .arg("--dir")
+            .arg(&self.directory)
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+        let told = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "`{} {}` failed: {told}", script.display(), arguments.join(" "));
+        String::from_utf8_lossy(&run.stdout).into_owned()
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        self.kill();
+        let _stays_in_the_way_of_nobody = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn script(service: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(service)
 }
