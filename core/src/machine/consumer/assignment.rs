@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::leading::Want;
 use super::{Action, Consumer, Notice, Partition, Phase, Topic};
-use crate::error::ErrorCode;
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet};
 use crate::machine::group::Membership;

@@ -390,7 +390,7 @@ struct Handler {
     lanes: Lanes,
     /// Deliveries whose wait is over. They count as outstanding already.
     due: VecDeque<u32>,
-    /// Deliveries that were started and are not settled.
+    /// Deliveries that run or wait for another attempt.
     outstanding: usize,
     running: usize,
     /// Running calls of assignments that ended.

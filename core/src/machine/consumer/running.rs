@@ -140,6 +140,8 @@ impl<P: Clone> Consumer<P> {
             Verdict::Hold => {
                 self.marks.hit("an event blocks");
                 delivery.state = DeliveryState::Held;
+                // It waits for no attempt any more, so it takes no place from those that do.
+                self.handlers[delivery.handler.0].outstanding -= 1;
                 let (id, event) = (delivery.handler, &self.events[delivery.event as usize]);
                 let (at, offset) = (self.partitions[event.partition].at.clone(), event.offset);
                 self.notice(Notice::Blocked { handler: id, at, offset, outcome });

@@ -50,14 +50,26 @@ fn a_handler_at_its_limit_does_not_hold_up_another() {
     config.handlers[0].outstanding = number(2);
     let mut member = member(config);
     member.fetched("orders/0", "0- 1-");
-    member.finish("charge orders/0@0", Outcome::Permanent);
-    member.finish("charge orders/0@1", Outcome::Permanent);
+    member.finish("charge orders/0@0", Outcome::Failed);
+    member.finish("charge orders/0@1", Outcome::Failed);
     member.done("ship orders/0@0");
     member.done("ship orders/0@1");
     for offset in 2..30 {
         member.fetched("orders/0", &format!("{offset}-"));
         member.done(&format!("ship orders/0@{offset}"));
     }
+}
+
+#[test]
+fn events_that_no_attempt_can_help_take_no_place_from_others() {
+    let mut config = shop();
+    config.handlers[0].outstanding = number(2);
+    let mut member = member(config);
+    member.fetched("orders/0", "0- 1- 2- 3- 4-");
+    for offset in 0..4 {
+        member.finish(&format!("charge orders/0@{offset}"), Outcome::Permanent);
+    }
+    assert_eq!(member.started().last().map(String::as_str), Some("charge orders/0@4"));
 }
 
 #[test]

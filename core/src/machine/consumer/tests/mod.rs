@@ -4,12 +4,16 @@
 //! `charge orders/0@5`, from the second attempt on `charge orders/0@5 #2`, and a commit `orders/0:5+[7..9]`.
 
 mod beginning;
+mod cluster;
 mod committing;
+mod laws;
 mod leaving;
 mod limits;
 mod nonsense;
+mod properties;
 mod reading;
 mod running;
+mod world;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,8 +22,8 @@ use std::time::Duration;
 use super::*;
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::SettledSet;
-use crate::model::{Attempt, GroupName, MemberId, OnFailure, Ordering, RetryPolicy};
-use crate::ports::{FetchPartition, PartitionMetadata, StartAt, TopicMetadata};
+use crate::model::{GroupName, MemberId, OnFailure, Ordering};
+use crate::ports::{FetchPartition, PartitionMetadata, StartAt, StoredOffset, TopicMetadata};
 
 const SECOND: u64 = 1_000;
 
@@ -39,8 +43,7 @@ fn number(number: usize) -> NonZeroUsize {
 /// A handler whose retries come after 1, 2, 4 … 30 seconds sharp.
 fn handler(name: &str, topic: usize, on_failure: OnFailure) -> HandlerConfig {
     let mut handler = HandlerConfig::new(name, topic, on_failure);
-    let backoff = Backoff { jitter_percent: 0, ..Backoff::HANDLER };
-    handler.retry = RetryPolicy { backoff, ..on_failure.default_retries() };
+    handler.retry.backoff = Backoff { jitter_percent: 0, ..Backoff::HANDLER };
     handler
 }
 
@@ -172,10 +175,9 @@ impl Member {
                         format!(" {}/{}@{}", self.config.topics[ready.topic], ready.partition, ready.record)
                     };
                     let all: String = std::iter::once(&event).chain(&more).map(place).collect();
-                    let attempt = if event.attempt > Attempt::FIRST {
-                        format!(" #{}", event.attempt)
-                    } else {
-                        String::new()
+                    let attempt = match event.attempt.to_string() {
+                        first if first == "1" => String::new(),
+                        later => format!(" #{later}"),
                     };
                     let label = format!("{name}{all}{attempt}");
                     self.started.push(label.clone());
