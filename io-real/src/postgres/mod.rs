@@ -52,7 +52,6 @@ impl Postgres {
     }
 
     /// Settings other than the default ones.
-    #[must_use]
     pub fn builder(url: &str) -> PostgresBuilder {
         PostgresBuilder::new(url)
     }

@@ -56,7 +56,6 @@ impl Sqlite {
     }
 
     /// Settings other than the default ones.
-    #[must_use]
     pub fn builder(file: impl AsRef<Path>) -> SqliteBuilder {
         SqliteBuilder::new(file.as_ref())
     }
