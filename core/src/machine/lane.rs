@@ -98,7 +98,7 @@ impl Lanes {
     }
 
     /// The next event that may start. It holds its lane until [`leave`](Self::leave).
-    pub fn next(&mut self) -> Option<Entrant> {
+    pub fn take_ready(&mut self) -> Option<Entrant> {
         self.ready.pop_front()
     }
 
@@ -170,11 +170,11 @@ mod tests {
         lanes.enter(2, key(8), 10);
         lanes.enter(3, None, 10);
         assert_eq!(
-            [lanes.next(), lanes.next(), lanes.next(), lanes.next()],
+            [lanes.take_ready(), lanes.take_ready(), lanes.take_ready(), lanes.take_ready()],
             [Some(0), Some(2), Some(3), None]
         );
         lanes.leave(first.lane.unwrap());
-        assert_eq!([lanes.next(), lanes.next()], [Some(1), None]);
+        assert_eq!([lanes.take_ready(), lanes.take_ready()], [Some(1), None]);
     }
 
     #[test]
@@ -182,14 +182,14 @@ mod tests {
         let mut lanes = Lanes::default();
         let lane = lanes.enter(0, key(7), 10).lane.unwrap();
         lanes.enter(1, key(7), 20);
-        assert_eq!(lanes.next(), Some(0));
+        assert_eq!(lanes.take_ready(), Some(0));
         assert_eq!(lanes.stall(lane), 20);
         assert!(!lanes.enter(2, key(7), 5).moving, "parked behind one that waits");
-        assert_eq!(lanes.next(), None);
+        assert_eq!(lanes.take_ready(), None);
         assert_eq!(lanes.resume(lane), 25);
-        assert_eq!(lanes.next(), None, "the holder itself is started again by the caller");
+        assert_eq!(lanes.take_ready(), None, "the holder itself is started again by the caller");
         lanes.leave(lane);
-        assert_eq!([lanes.next(), lanes.next()], [Some(1), None]);
+        assert_eq!([lanes.take_ready(), lanes.take_ready()], [Some(1), None]);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let mut lanes = Lanes::default();
         for round in 0..1_000 {
             let lane = lanes.enter(0, key(round), 1).lane.unwrap();
-            lanes.next();
+            lanes.take_ready();
             lanes.leave(lane);
         }
         assert_eq!((lanes.occupied.len(), lanes.by_key.len(), lanes.behind.len()), (0, 0, 1));
@@ -216,7 +216,7 @@ mod tests {
             let mut started: BTreeMap<Option<u64>, Vec<u32>> = BTreeMap::new();
             let mut choice = choices.iter().cycle();
             loop {
-                while let Some(e) = lanes.next() {
+                while let Some(e) = lanes.take_ready() {
                     let k = keys[e as usize];
                     prop_assert!(k.is_none() || !running.iter().any(|r| keys[*r as usize] == k), "two of one lane");
                     started.entry(k).or_default().push(e);

@@ -94,6 +94,9 @@ pub enum ReadFault {
     Undecodable(Arc<str>),
 }
 
+/// An answer for each partition.
+pub type PerPartition<T> = Vec<(TopicPartition, Result<T, ErrorCode>)>;
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input<P> {
@@ -139,7 +142,7 @@ pub enum Input<P> {
         /// Which request this answers.
         id: RequestId,
         /// One entry a partition.
-        outcome: Result<Vec<(TopicPartition, Result<Read<P>, ErrorCode>)>, PortError>,
+        outcome: Result<PerPartition<Read<P>>, PortError>,
     },
     /// A call ended. Every call ends exactly once.
     Finished {

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use super::leading::{Leader, Want};
 use super::{
-    Action, Arrival, Consumer, Delivery, DeliveryState, Event, LaneKey, Notice, Phase, Read, ReadFault,
-    Standing,
+    Action, Arrival, Consumer, Delivery, DeliveryState, Event, LaneKey, Notice, PerPartition, Phase, Read,
+    ReadFault, Standing,
 };
-use crate::error::ErrorCode;
 use crate::machine::commit::{Admission, Broken};
 use crate::machine::delivery::History;
 use crate::model::{BrokerId, Offset, Ordering, RequestId, Time, TopicPartition};
@@ -190,12 +189,11 @@ impl<P: Clone> Consumer<P> {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "the shape of the answer")]
     pub(super) fn on_fetched(
         &mut self,
         now: Time,
         id: RequestId,
-        outcome: Result<Vec<(TopicPartition, Result<Read<P>, ErrorCode>)>, PortError>,
+        outcome: Result<PerPartition<Read<P>>, PortError>,
     ) {
         let Some((&broker, leader)) = self.leaders.iter_mut().find(|(_, leader)| leader.fetch == Some(id))
         else {

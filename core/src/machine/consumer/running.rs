@@ -239,7 +239,7 @@ fn next_of(handler: &mut super::Handler) -> Option<u32> {
     if handler.outstanding >= handler.config.outstanding.get() {
         return None;
     }
-    let next = handler.lanes.next()?;
+    let next = handler.lanes.take_ready()?;
     handler.outstanding += 1;
     Some(next)
 }

@@ -6,6 +6,7 @@
 mod beginning;
 mod cluster;
 mod committing;
+mod faults;
 mod laws;
 mod leaving;
 mod limits;
