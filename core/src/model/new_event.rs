@@ -131,3 +131,13 @@ impl NewEvent {
         self
     }
 }
+
+/// One event stands for a call of one, so that `produce` takes one or many.
+impl IntoIterator for NewEvent {
+    type Item = Self;
+    type IntoIter = std::iter::Once<Self>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self)
+    }
+}
