@@ -38,7 +38,6 @@ impl<D> Deref for Bus<D> {
 
 impl Bus {
     /// Begins a bus for the service of this name, which becomes the source of its events.
-    #[must_use]
     pub fn builder(source: impl Into<Arc<str>>) -> BusBuilder {
         BusBuilder {
             config: BusConfig::new(source),

@@ -6,9 +6,10 @@
 mod consume;
 mod registry;
 mod running;
+mod setup;
 
+use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 use async_channel::{Receiver, Sender};
 
@@ -16,6 +17,7 @@ pub use self::consume::{GroupSubscription, Subscription};
 pub use self::running::{Leftover, Running, StartError};
 
 use self::registry::Registry;
+use self::setup::Setup;
 use super::consume::News;
 use super::produce::{Call, ProducerTask};
 use crate::error::ProduceError;
@@ -72,16 +74,13 @@ struct Shared<R, K, D> {
     seed: u64,
     produce_calls: AtomicU64,
     started: AtomicBool,
-    #[allow(clippy::disallowed_types, reason = "registration happens before anything runs, from any task")]
-    registry: Mutex<Registry>,
-    #[allow(clippy::disallowed_types, reason = "set before anything runs")]
-    observer: Mutex<Option<Observer>>,
+    registry: Setup<Registry>,
+    observer: Setup<Option<Observer>>,
 }
 
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D> {
     /// A bus over the given ports. Starts the producer's task.
     #[must_use]
-    #[allow(clippy::disallowed_types, reason = "as in the struct")]
     pub fn new(config: BusConfig, runtime: R, kafka: Arc<K>, database: Arc<D>) -> Self {
         let (calls, incoming) = async_channel::bounded(256);
         let (done, produced) = async_channel::bounded(1);
@@ -100,8 +99,8 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
             seed,
             produce_calls: AtomicU64::new(0),
             started: AtomicBool::new(false),
-            registry: Mutex::default(),
-            observer: Mutex::default(),
+            registry: Setup::default(),
+            observer: Setup::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -153,7 +152,7 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// Has `observer` told of assignments, notices and ends, in place of an earlier one. It is called on the tasks that
     /// do the work, so it must be quick and must not block. What happens is logged through `tracing` as well.
     pub fn observe(&self, observer: impl Fn(&GroupName, &News) + Send + Sync + 'static) {
-        *lock(&self.shared.observer) = Some(Arc::new(observer));
+        self.shared.observer.with(|told| *told = Some(Arc::new(observer)));
     }
 
     /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
@@ -163,10 +162,4 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     pub async fn start(&self) -> Result<Running<R, K, D>, StartError> {
         running::start(self).await
     }
-}
-
-/// Locks what no panic can have left half-done.
-#[allow(clippy::disallowed_types, reason = "as in the struct")]
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! A wake-up for a machine's deadline, armed anew only when the deadline moved.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
 
 use crate::model::Time;
 use crate::ports::Runtime;
@@ -10,7 +11,7 @@ use crate::ports::Runtime;
 /// The next moment a machine wants to be ticked.
 pub(crate) struct Alarm<R> {
     runtime: R,
-    armed: Option<(Time, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    armed: Option<(Time, BoxFuture<'static, ()>)>,
 }
 
 impl<R: Runtime> Alarm<R> {
@@ -37,7 +38,7 @@ impl<R: Runtime> Alarm<R> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((_, sleep)) = &mut self.armed else { return Poll::Pending };
-        match sleep.as_mut().poll(context) {
+        match Future::poll(sleep.as_mut(), context) {
             Poll::Ready(()) => {
                 self.armed = None;
                 Poll::Ready(())

@@ -1,6 +1,6 @@
 //! Calling handlers: decoding, time limits, transactions.
 //!
-//! A handler is erased to [`Invoke`], which takes a record and answers an [`Outcome`]. What the outcome leads to is not
+//! A handler is erased to `Invoke`, which takes a record and answers an [`Outcome`]. What the outcome leads to is not
 //! decided here.
 
 mod exactly_once;
@@ -26,11 +26,11 @@ use crate::records::RecordRef;
 
 /// What one call of a handler is about.
 #[derive(Debug)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// The event.
-    pub first: Ready<RecordRef>,
+    pub(crate) first: Ready<RecordRef>,
     /// The rest of its batch; empty unless the handler takes batches.
-    pub more: Vec<Ready<RecordRef>>,
+    pub(crate) more: Vec<Ready<RecordRef>>,
 }
 
 /// A handler without its types.

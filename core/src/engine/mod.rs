@@ -5,13 +5,13 @@
 //! channel, whose length the machines bound by how much they let be outstanding.
 //!
 //! - [`consume`] drives one member of a consumer group;
-//! - [`produce`] drives the producer of a bus;
-//! - [`invoke`] calls handlers: decoding, transactions, time limits, panics;
+//! - `produce` drives the producer of a bus;
+//! - `invoke` calls handlers: decoding, transactions, time limits, panics;
 //! - [`bus`] is what users hold.
 
 pub mod bus;
 pub mod consume;
-pub mod invoke;
-pub mod produce;
+pub(crate) mod invoke;
+pub(crate) mod produce;
 
 mod clock;

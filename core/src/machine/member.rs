@@ -77,16 +77,16 @@ impl<P: Clone> Member<P> {
     fn route(&mut self, now: Time) {
         loop {
             if let Some(action) = self.group.poll() {
-                self.from_group(now, action);
+                self.take_from_group(now, action);
             } else if let Some(action) = self.consumer.poll() {
-                self.from_consumer(now, action);
+                self.take_from_consumer(now, action);
             } else {
                 return;
             }
         }
     }
 
-    fn from_group(&mut self, now: Time, action: group::Action) {
+    fn take_from_group(&mut self, now: Time, action: group::Action) {
         let news = match &action {
             group::Action::Assigned { membership, partitions } => Some(consumer::Input::Assigned {
                 membership: membership.clone(),
@@ -116,7 +116,7 @@ impl<P: Clone> Member<P> {
         }
     }
 
-    fn from_consumer(&mut self, now: Time, action: consumer::Action<P>) {
+    fn take_from_consumer(&mut self, now: Time, action: consumer::Action<P>) {
         match action {
             consumer::Action::Released => {
                 if let Some(id) = self.revocation.take() {

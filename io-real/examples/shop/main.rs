@@ -6,6 +6,8 @@
 //!
 //! `make demo` starts the services it needs and runs it.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: printing is its work")]
+
 mod foreman;
 mod store;
 mod worker;

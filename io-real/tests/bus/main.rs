@@ -1,5 +1,7 @@
 //! The bus as a whole on a real Apache Kafka and a real database: what a service sees of it.
 
+#![allow(clippy::print_stdout, reason = "latencies are worth reading")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

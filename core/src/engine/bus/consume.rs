@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic;
 
-use super::{Bus, lock};
+use super::Bus;
 use crate::engine::invoke::{Desk, ExactlyOnce, ExactlyOnceBatch, Idempotent, IdempotentBatch, Invoke};
 use crate::error::RegistrationError;
 use crate::machine::consumer::HandlerConfig;
@@ -210,6 +210,6 @@ where
             config.outstanding = self.outstanding.unwrap_or(config.outstanding.max(least));
             config
         };
-        lock(&shared.registry).add(group, topic, configure, invoker)
+        shared.registry.with(|registry| registry.add(group, topic, configure, invoker))
     }
 }

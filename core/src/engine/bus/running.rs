@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, join_all, select};
 
-use super::{Bus, lock};
+use super::Bus;
 use crate::engine::consume::{MemberTask, News};
 use crate::machine::Entropy;
 use crate::machine::group::{GroupConfig, GroupError};
@@ -89,9 +89,9 @@ where
     if shared.started.swap(true, atomic::Ordering::AcqRel) {
         return Err(StartError::Twice);
     }
-    let groups = std::mem::take(&mut lock(&shared.registry).groups);
+    let groups = shared.registry.with(|registry| std::mem::take(&mut registry.groups));
     let mut entropy = Entropy::new(shared.runtime.seed());
-    let observer = lock(&shared.observer).clone();
+    let observer = shared.observer.with(|told| told.clone());
     let members = groups.into_iter().map(|(group, handlers)| {
         let config = GroupConfig::new(group.clone(), handlers.consumer.topics.clone());
         let member = Member::new(config, handlers.consumer, DRAIN, entropy.fork());
