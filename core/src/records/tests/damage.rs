@@ -118,7 +118,9 @@ fn unpacking_stops_at_the_limit() {
     let large = OutgoingRecord { value: Some(Bytes::from(vec![b'x'; 100_000])), ..record("") };
     for compression in CODECS.into_iter().skip(1) {
         let batch = encode([&large], BatchOptions { compression, ..BatchOptions::default() }).unwrap();
-        let read = |limit| BatchReader::with_limit(fetched(&[batch.clone()]), Offset(0), limit).next_batch();
+        let read = |limit| {
+            BatchReader::with_limit(fetched(std::slice::from_ref(&batch)), Offset(0), limit).next_batch()
+        };
         // The record needs 11 bytes around its value.
         let error = DecodeError::TooLarge { offset: Offset(0), limit: 100_010 };
         assert_eq!(read(100_010).unwrap_err(), Ended::Failed(error), "{compression}");
