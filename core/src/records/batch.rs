@@ -23,7 +23,7 @@ const SMALLEST_RECORD: usize = 7;
 #[derive(Debug)]
 pub struct DecodedBatch {
     base_offset: i64,
-    leader_epoch: i32,
+    leader_epoch: Option<LeaderEpoch>,
     bytes: Bytes,
     slots: Vec<Slot>,
 }
@@ -87,7 +87,7 @@ impl DecodedBatch {
         if leftover > 0 {
             return Err(Damage::Leftover(leftover));
         }
-        Ok(Self { base_offset: header.base_offset, leader_epoch: header.leader_epoch, bytes, slots })
+        Ok(Self { base_offset: header.base_offset, leader_epoch: header.leader_epoch(), bytes, slots })
     }
 
     /// How many records there are.
@@ -105,7 +105,7 @@ impl DecodedBatch {
     /// The epoch of the leader that appended the batch, if it is known.
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        (self.leader_epoch >= 0).then_some(LeaderEpoch(self.leader_epoch))
+        self.leader_epoch
     }
 
     /// The memory that the batch keeps alive: its bytes and its table of records.

@@ -15,6 +15,7 @@
 use bytes::{Buf, BufMut};
 
 use super::attributes::Attributes;
+use crate::model::LeaderEpoch;
 
 /// The size of the header.
 pub(super) const HEADER_BYTES: usize = 61;
@@ -63,6 +64,11 @@ impl BatchHeader {
             base_sequence: rest.get_i32(),
             count: rest.get_i32(),
         }
+    }
+
+    /// The epoch of the leader that appended the batch, if it is known.
+    pub(super) fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        (self.leader_epoch >= 0).then_some(LeaderEpoch(self.leader_epoch))
     }
 
     /// Writes the header over the first bytes of a batch whose records are in place, length and checksum with it.

@@ -124,8 +124,7 @@ impl BatchReader {
         self.rest.advance(size);
         self.saw_whole_batch = true;
         self.position = self.position.max(whole.last_offset().next());
-        self.leader_epoch =
-            (whole.header.leader_epoch >= 0).then_some(LeaderEpoch(whole.header.leader_epoch));
+        self.leader_epoch = whole.header.leader_epoch();
         Ok(records.filter(|batch| !batch.is_empty()).map(Arc::new))
     }
 

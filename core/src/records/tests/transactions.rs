@@ -85,6 +85,20 @@ fn markers_are_never_handed_out_and_without_aborted_ranges_all_records_are() {
 }
 
 #[test]
+fn only_an_abort_marker_ends_an_aborted_range() {
+    // No broker writes a commit into an aborted transaction; if it comes, it does not make the rest count.
+    let bytes = log(&[
+        Data(1, &["a0"]),
+        End(1, Marker::Commit),
+        Data(1, &["a2"]),
+        End(2, Marker::Abort),
+        Data(1, &["a4"]),
+    ]);
+    let decoded = decode(Batches { bytes, aborted: aborted(&[(1, 0)]) }, Offset(0));
+    assert_eq!((values(&decoded), decoded.next_offset), (vec![], Offset(5)));
+}
+
+#[test]
 fn a_fetch_of_markers_alone_goes_on_behind_them() {
     let decoded = decode(
         Batches { bytes: log(&[End(1, Marker::Abort), End(2, Marker::Commit)]), aborted: aborted(&[(1, 0)]) },
