@@ -37,6 +37,11 @@ pub enum Blame {
 ///
 /// Dropping a transaction that was neither committed nor rolled back closes its connection, so that a cancelled
 /// handler holds no locks.
+#[diagnostic::on_unimplemented(
+    message = "this bus has no database, so it has no exactly-once handlers",
+    label = "needs a database",
+    note = "give the bus one as it is opened: `Bus::builder(..).kafka(..).database(..).open()`"
+)]
 pub trait Database: Send + Sync + 'static {
     /// The open transaction that handlers write through.
     type Tx: Send + 'static;
