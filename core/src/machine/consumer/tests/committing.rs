@@ -63,11 +63,7 @@ fn a_failed_commit_is_repeated_after_growing_waits_as_it_is_then() {
     let mut waits = Vec::new();
     for _ in 0..15 {
         member.commit_answered(Err(unknown()));
-        let since = member.now;
-        while member.commit().is_empty() {
-            member.pass(5);
-        }
-        waits.push(member.now.since(since).as_millis());
+        waits.push(member.wait_for(5, |member| !member.commit().is_empty()));
     }
     for (nth, wait) in waits.iter().enumerate() {
         let centre = (50u128 << nth).min(5_000);

@@ -15,7 +15,7 @@ impl World {
         HandlerId(handler): HandlerId,
         events: &[(usize, Offset, u32)],
     ) -> Outcome {
-        if self.weather == Weather::Outage && self.now > Time::from_millis(2_000) {
+        if self.outage() {
             return Outcome::World;
         }
         if self.quiet {
@@ -38,8 +38,12 @@ impl World {
         }
     }
 
+    fn outage(&self) -> bool {
+        self.weather == Weather::Outage && self.now >= self.outage_at
+    }
+
     fn fault(&mut self) -> Option<PortError> {
-        let all = self.weather == Weather::Outage && self.now > Time::from_millis(2_000);
+        let all = self.outage() && !self.refusing;
         if !all && (self.quiet || !self.chance(self.faults)) {
             return None;
         }
@@ -56,7 +60,7 @@ impl World {
 
     /// An error for one partition of an answer.
     fn partition_fault(&mut self) -> Option<ErrorCode> {
-        let faulty = !self.quiet && self.chance(self.faults / 4);
+        let faulty = self.outage() || (!self.quiet && self.chance(self.faults / 4));
         let codes = [
             ErrorCode::NotLeaderOrFollower,
             ErrorCode::ThrottlingQuotaExceeded,

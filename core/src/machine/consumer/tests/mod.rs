@@ -4,6 +4,7 @@
 //! `charge orders/0@5`, from the second attempt on `charge orders/0@5 #2`, and a commit `orders/0:5+[7..9]`.
 
 mod beginning;
+mod check;
 mod cluster;
 mod committing;
 mod faults;
@@ -105,6 +106,7 @@ struct Member {
     released: usize,
     refused: Vec<(Generation, ErrorCode)>,
     partitions_changed: usize,
+    metadata: Metadata,
     requests: usize,
 }
 
@@ -123,6 +125,7 @@ impl Member {
             released: 0,
             refused: Vec::new(),
             partitions_changed: 0,
+            metadata: Metadata::default(),
             requests: 0,
         }
     }
@@ -168,7 +171,7 @@ impl Member {
 
     fn drain(&mut self) {
         for _ in 0..100_000 {
-            let Some(action) = self.machine.poll() else { return };
+            let Some(action) = self.machine.poll() else { return self.machine.check() };
             match action {
                 Action::Run { call, handler, event, more } => {
                     let name = &self.config.handlers[handler.0].name;
@@ -215,6 +218,21 @@ impl Member {
         panic!("time does not pass");
     }
 
+    /// Lets time pass in steps until something is so; topics stay described as they were. Answers how long it took.
+    fn wait_for(&mut self, step_millis: u64, what: impl Fn(&Self) -> bool) -> u128 {
+        let since = self.now;
+        for _ in 0..10_000 {
+            if what(self) {
+                return self.now.since(since).as_millis();
+            }
+            self.pass(step_millis);
+            if self.describes() {
+                self.described_again();
+            }
+        }
+        panic!("what was waited for does not come");
+    }
+
     fn assigned(&mut self, labels: &[&str]) {
         self.generation += 1;
         let partitions = labels.iter().map(|label| at(label)).collect();
@@ -254,11 +272,16 @@ impl Member {
     }
 
     fn described(&mut self, topics: &[(&str, &[i32])]) {
+        self.metadata = described(topics);
+        self.described_again();
+    }
+
+    fn described_again(&mut self) {
         let id = self.take("description", |action| match action {
             Action::Describe { id, .. } => Some(*id),
             _ => None,
         });
-        self.handle(Input::Described { id, outcome: Ok(described(topics)) });
+        self.handle(Input::Described { id, outcome: Ok(self.metadata.clone()) });
     }
 
     fn describes(&self) -> bool {

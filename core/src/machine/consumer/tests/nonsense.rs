@@ -153,6 +153,7 @@ proptest! {
             }
             machine.tick(now);
             while machine.poll().is_some() {}
+            machine.check();
             prop_assert!(machine.deadline().is_none_or(|at| at > now), "still due after a tick");
         }
     }

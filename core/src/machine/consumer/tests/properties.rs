@@ -99,23 +99,22 @@ fn whatever_happens_the_laws_hold_and_in_the_end_all_is_at_rest() {
     assert_eq!(marks.get("a bug stopped a partition"), None);
 }
 
+/// Two leaders with two partitions each, and a coordinator.
 #[test]
 fn while_everything_fails_requests_become_few() {
+    let (mut busiest, mut late) = ((0, 0), (0, 0));
     for seed in 0..SEEDS / 10 {
         let mut world = World::new(seed, Weather::Outage);
-        world.laws.seen.clear();
-        let outcome = world.run_until(Time::from_millis(62_000));
-        assert_eq!(outcome, Ok(()), "seed {seed}");
+        assert_eq!(world.run_until(world.outage_at + Duration::from_secs(61)), Ok(()), "seed {seed}");
         let count = |from: u64, to: u64| {
-            let (from, to) = (Time::from_millis(from), Time::from_millis(to));
-            world.requests.iter().filter(|at| (from..to).contains(at)).count()
+            let time = |millis| world.outage_at + Duration::from_millis(millis);
+            world.requests.iter().filter(|at| (time(from)..time(to)).contains(at)).count()
         };
-        let busiest = (2_000..61_000).step_by(500).map(|at| count(at, at + SECOND)).max();
-        assert!(
-            busiest.is_some_and(|busiest| busiest <= 60),
-            "seed {seed}: {busiest:?} requests in a second"
-        );
-        let late = count(32_000, 62_000);
-        assert!((1..=120).contains(&late), "seed {seed}: {late} requests in half a minute");
+        let second = (500..60_000).step_by(500).map(|at| count(at, at + SECOND)).max().unwrap_or_default();
+        assert!(count(30 * SECOND, 60 * SECOND) > 0, "seed {seed}: they cease");
+        busiest = busiest.max((second, seed));
+        late = late.max((count(30 * SECOND, 60 * SECOND), seed));
     }
+    assert!(busiest.0 <= 30, "{} requests in a second, seed {}", busiest.0, busiest.1);
+    assert!(late.0 <= 60, "{} requests in half a minute, seed {}", late.0, late.1);
 }

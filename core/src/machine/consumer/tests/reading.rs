@@ -38,15 +38,9 @@ fn a_position_past_the_end_waits_and_never_jumps() {
         member.fetched_as("orders/0", out_of_range());
         member.listed(&[("orders/0", Ok(0))]);
         assert_eq!(member.notices(), [Notice::PastEnd { at: at("orders/0"), position: Offset(50) }]);
-        let since = member.now;
-        while member.fetches().is_empty() {
-            member.pass(10);
-            if member.describes() {
-                member.described(&[("orders", &[1])]);
-            }
-        }
+        let waited = member.wait_for(10, |member| !member.fetches().is_empty());
         assert_eq!(member.fetches(), ["1: orders/0@50"]);
-        waits.push(member.now.since(since).as_millis());
+        waits.push(waited);
     }
     assert!(waits[0] < 100 && waits[1] < 200, "{waits:?}");
     assert!(waits[8..].iter().all(|wait| (4_000..=6_010).contains(wait)), "{waits:?}");
@@ -126,14 +120,8 @@ fn failing_fetches_come_ever_more_seldom() {
     let mut waits = Vec::new();
     for _ in 0..10 {
         member.fetch_fails();
-        let since = member.now;
-        while member.fetches().is_empty() {
-            member.pass(5);
-            if member.describes() {
-                member.described(&[("orders", &[1])]);
-            }
-        }
-        waits.push(member.now.since(since).as_millis());
+        let waited = member.wait_for(5, |member| !member.fetches().is_empty());
+        waits.push(waited);
     }
     for (nth, wait) in waits.iter().enumerate() {
         let centre = (50u128 << nth).min(5_000);
@@ -147,11 +135,14 @@ fn a_throttled_partition_waits_and_the_others_do_not() {
     for _ in 0..20 {
         member.fetched_as("orders/1", Err(ErrorCode::ThrottlingQuotaExceeded));
         assert_eq!(member.fetches(), ["1: orders/0@5"]);
-        while !member.fetches()[0].contains("orders/1") {
+        for _ in 0..300 {
+            if member.fetches()[0].contains("orders/1") {
+                break;
+            }
             member.fetched("orders/0", "");
             member.pass(50);
             if member.describes() {
-                member.described(&[("orders", &[1, 1])]);
+                member.described_again();
             }
         }
     }
@@ -170,12 +161,12 @@ fn a_damaged_batch_stops_its_partition_alone() {
             Notice::Undecodable { at: at("orders/0"), offset: Offset(7), reason: "bad checksum".into() };
         assert_eq!(member.notices(), [told]);
         let mut polls = 0;
-        while !member.fetches()[0].contains("orders/0@7") {
+        while !member.fetches()[0].contains("orders/0@7") && polls < 1_000 {
             polls += 1;
             member.fetched("orders/1", "");
             member.pass(20);
             if member.describes() {
-                member.described(&[("orders", &[1, 1])]);
+                member.described_again();
             }
         }
         assert!(polls >= 2 << round.min(6), "orders/1 is read on while orders/0 waits, round {round}");

@@ -15,7 +15,7 @@ const REST_WITHIN: Duration = Duration::from_secs(120);
 pub(super) enum Weather {
     /// Some requests and calls fail, members come and go, until the quiet time.
     Stormy,
-    /// After two seconds every request and every call fails, for good.
+    /// Within a second every request and every call begins to fail, for good.
     Outage,
 }
 
@@ -33,6 +33,7 @@ pub(super) enum Step {
         input: Input<Offset>,
     },
     CallEnds {
+        life: u32,
         call: CallId,
         outcome: Outcome,
     },
@@ -64,6 +65,9 @@ pub(super) struct World {
     pub(super) laws: Laws,
     /// Percent of requests that fail.
     pub(super) faults: u32,
+    /// In an outage: servers answer, with an error for each partition.
+    pub(super) refusing: bool,
+    pub(super) outage_at: Time,
     pub(super) life: u32,
     pub(super) held: Held,
     /// The generation that the member was told.
@@ -142,6 +146,8 @@ impl World {
             cluster,
             laws,
             faults,
+            refusing: entropy.below(2) == 0,
+            outage_at: Time::from_millis(u64::from(20 + entropy.below(1_000))),
             life: 0,
             held: Held::Nothing,
             generation: Generation(0),
@@ -248,8 +254,8 @@ impl World {
             Step::Arrives { life, request, waited } => self.arrives(life, request, waited),
             Step::Reply { life, input } if life == self.life => self.machine.handle(self.now, input),
             Step::Reply { .. } => {}
-            Step::CallEnds { call, outcome } => {
-                if self.laws.running.contains_key(&call) {
+            Step::CallEnds { life, call, outcome } => {
+                if life == self.life && self.laws.running.contains_key(&call) {
                     self.laws.finished(self.now, call, outcome);
                     self.machine.handle(self.now, Input::Finished { call, outcome });
                 }
@@ -399,6 +405,7 @@ impl World {
     fn drain(&mut self) -> Lawful {
         for _ in 0..10_000 {
             let Some(action) = self.machine.poll() else {
+                self.machine.check();
                 let in_flight = self.machine.in_flight();
                 return self.laws.window(in_flight, self.assigned);
             };
@@ -420,11 +427,11 @@ impl World {
                 }
                 self.laws.run(self.now, &self.cluster, call, handler, &events)?;
                 let (outcome, wait) = (self.outcome(handler, &events), 1 + self.draw(80));
-                self.after(wait, Step::CallEnds { call, outcome });
+                self.after(wait, Step::CallEnds { life: self.life, call, outcome });
             }
             Action::Cancel(call) => {
                 let wait = self.draw(100);
-                self.after(wait, Step::CallEnds { call, outcome: Outcome::Cancelled });
+                self.after(wait, Step::CallEnds { life: self.life, call, outcome: Outcome::Cancelled });
             }
             Action::Released => {
                 self.laws.released(self.now, &self.cluster)?;
