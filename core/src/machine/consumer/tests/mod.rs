@@ -19,13 +19,20 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::error::ErrorCode;
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::SettledSet;
-use crate::model::{GroupName, MemberId, OnFailure, Ordering};
-use crate::ports::{FetchPartition, PartitionMetadata, StartAt, StoredOffset, TopicMetadata};
+use crate::machine::delivery::Outcome;
+use crate::machine::group::Membership;
+use crate::model::{Generation, GroupName, MemberId, OnFailure, Ordering, PartitionId};
+use crate::ports::{
+    CommitRequest, FetchPartition, FetchRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata,
+    PortError, StartAt, StoredOffset, TopicMetadata,
+};
 
 const SECOND: u64 = 1_000;
 
