@@ -13,7 +13,7 @@ use crate::ports::{
     CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
 };
 
-/// The number of a handler: its place in [`ConsumerConfig::handlers`].
+/// The number of a handler: its place in [`ConsumerConfig::handlers`](super::ConsumerConfig::handlers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HandlerId(pub usize);
 
@@ -132,7 +132,7 @@ pub struct Ready<P> {
     pub record: P,
     /// Which attempt this is.
     pub attempt: Attempt,
-    /// The topic's place in [`ConsumerConfig::topics`].
+    /// The topic's place in [`ConsumerConfig::topics`](super::ConsumerConfig::topics).
     pub topic: usize,
     /// The partition.
     pub partition: PartitionId,
