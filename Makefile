@@ -10,12 +10,12 @@ help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
 
 demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
-	@set -e; scripts=$(SERVICES); \
+	@set -e; \
 	cargo build --release --package evenkeel --example shop; \
-	eval "$$($$scripts/kafka start | grep '^export ')"; \
+	kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; \
 	case "$(DB)" in \
-	  sqlite) mkdir -p .services && rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
-	  postgres) eval "$$($$scripts/postgres start | grep '^export ')"; DATABASE="$$($$scripts/postgres url)" ;; \
+	  sqlite) mkdir -p .services; rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
+	  postgres) postgres="$$($(SERVICES)/postgres start)"; eval "$$postgres"; DATABASE="$$POSTGRES" ;; \
 	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
 	esac; \
 	export KAFKA DATABASE; \

@@ -244,6 +244,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
             End::Garbled(cause) => self.sent.pop_front().map(|oldest| (oldest, Arc::clone(cause))),
             _ => None,
         };
+        // Here too, whoever has stopped waiting does not miss the answer.
         if let Some((oldest, cause)) = garbled {
             let _ = oldest.reply.send(Err(PortError::Malformed { server: server(), cause }));
         }
