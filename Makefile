@@ -30,7 +30,8 @@ lint: ## What CI checks beside the tests.
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 
 bench: ## Measures, each figure beside its peer's in the same run.
-	cargo bench --package evenkeel-core
+	cargo bench --package evenkeel-core --benches
+	cargo bench --package evenkeel --bench bus
 
 fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run commit_tracker -- -max_total_time=120

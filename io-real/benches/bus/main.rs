@@ -1,6 +1,6 @@
 //! What the bus costs, each figure beside the bare client's that does the same in the same run.
 //!
-//! Run with `cargo bench -p evenkeel --bench bus`, and with `-- produce`, `-- consume` or `-- exactly_once` for a part.
+//! Run with `cargo bench -p evenkeel --bench bus`, and with `-- produce`, `-- consume`, `-- postgres` or `-- sqlite` for a part.
 //! It starts the Kafka and the PostgreSQL that it needs, as the tests do.
 //!
 //! Both sides take turns, so that a neighbour on the machine slows both; a row gives the medians over the rounds. What
@@ -20,10 +20,11 @@
 mod services;
 
 mod consume;
-mod exactly_once;
 mod measure;
+mod postgres;
 mod produce;
 mod shop;
+mod sqlite;
 
 type Anyhow = Box<dyn std::error::Error + Send + Sync>;
 
@@ -39,8 +40,11 @@ async fn main() -> Result<(), Anyhow> {
     if runs("consume") {
         consume::measure().await?;
     }
-    if runs("exactly_once") {
-        exactly_once::measure().await?;
+    if runs("postgres") {
+        postgres::measure().await?;
+    }
+    if runs("sqlite") {
+        sqlite::measure().await?;
     }
     Ok(())
 }

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evenkeel::{Bus, Kafka, Topic};
+use evenkeel_core::machine::Entropy;
+use evenkeel_core::ports::Database;
 use rskafka::chrono::DateTime;
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{Compression, PartitionClient, UnknownTopicHandling};
 use rskafka::record::Record;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::{Counter, Sample};
 use crate::{Anyhow, services};
 
 pub(crate) const PARTITIONS: u32 = 4;
@@ -110,4 +114,31 @@ where
         task.await??;
     }
     Ok(())
+}
+
+/// From before the group is joined until the last event is committed, on both sides, and the group is left.
+pub(crate) async fn settle<D: Database>(
+    bus: Bus<D>,
+    handled: &Counter,
+    events: u32,
+) -> Result<Sample, Anyhow> {
+    handled.expect(events);
+    Sample::of(events, async {
+        let running = bus.start().await?;
+        handled.all().await;
+        if running.shutdown().await.is_clean() { Ok(()) } else { Err("the bus did not come to rest".into()) }
+    })
+    .await
+}
+
+/// A number that no event had before, and a claim's key made from it: as scattered as a digest.
+pub(crate) fn scattered() -> (i64, [u8; 32]) {
+    static USED: AtomicU64 = AtomicU64::new(1);
+    let n = USED.fetch_add(1, Ordering::Relaxed);
+    let mut entropy = Entropy::new(n);
+    let mut key = [0; 32];
+    for part in key.chunks_exact_mut(8) {
+        part.copy_from_slice(&entropy.next_u64().to_be_bytes());
+    }
+    (n as i64, key)
 }

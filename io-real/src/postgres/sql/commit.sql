@@ -1,1 +1,1 @@
-select 1; commit and chain
+set constraints all immediate; commit and chain

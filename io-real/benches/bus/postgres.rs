@@ -3,19 +3,18 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use evenkeel::{Bus, Event, Kafka, PgTx, Postgres, Result as Handled};
-use evenkeel_core::machine::Entropy;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::measure::{Counter, Sample, compare};
-use crate::shop::{self, Order, filled_topic, fresh, side_by_side};
+use crate::shop::{self, Order, filled_topic, fresh, scattered, settle, side_by_side};
 use crate::{Anyhow, services};
 
 const ROUNDS: usize = 5;
-const SINGLES: u32 = 8_000;
+const SINGLES: u32 = 16_000;
 const SINGLES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
 const BATCHED: u32 = 80_000;
 const BATCH: NonZeroUsize = NonZeroUsize::new(100).expect("a hundred is not zero");
@@ -63,7 +62,7 @@ pub(crate) async fn measure() -> Result<(), Anyhow> {
         let bus = bus(&url).await?;
         let group = bus.consume(topic).group(fresh("group")?);
         group.concurrency(SINGLES_AT_ONCE).exactly_once("charge", charge)?;
-        until_all(bus, SINGLES).await
+        settle(bus, &HANDLED, SINGLES).await
     };
     let bare = async || bare_singles(&pool).await;
     compare("exactly once, one INSERT an event, 8 at once", "ratio at least 0.80", ROUNDS, ours, bare)
@@ -74,7 +73,7 @@ pub(crate) async fn measure() -> Result<(), Anyhow> {
         let bus = bus(&url).await?;
         let group = bus.consume(topic).group(fresh("group")?);
         group.batch(BATCH).concurrency(BATCHES_AT_ONCE).exactly_once_batch("charge", charge_all)?;
-        until_all(bus, BATCHED).await
+        settle(bus, &HANDLED, BATCHED).await
     };
     let bare = async || bare_batches(&pool).await;
     compare("exactly once, batches of 100, 3 at once", "at least 15,000/s", ROUNDS, ours, bare).await
@@ -83,29 +82,6 @@ pub(crate) async fn measure() -> Result<(), Anyhow> {
 async fn bus(url: &str) -> Result<Bus<Postgres>, Anyhow> {
     let kafka = Kafka::new([services::kafka()]);
     Ok(Bus::builder("bench").kafka(kafka).database(Postgres::connect(url).await?).open().await?)
-}
-
-/// From before the group is joined until the last event is committed on both sides and the group is left.
-async fn until_all(bus: Bus<Postgres>, events: u32) -> Result<Sample, Anyhow> {
-    HANDLED.expect(events);
-    Sample::of(events, async {
-        let running = bus.start().await?;
-        HANDLED.all().await;
-        if running.shutdown().await.is_clean() { Ok(()) } else { Err("the bus did not come to rest".into()) }
-    })
-    .await
-}
-
-/// A number that no event had before, and a claim's key made from it: as scattered as a digest.
-fn scattered() -> (i64, [u8; 32]) {
-    static USED: AtomicU64 = AtomicU64::new(1);
-    let n = USED.fetch_add(1, Ordering::Relaxed);
-    let mut entropy = Entropy::new(n);
-    let mut key = [0; 32];
-    for part in key.chunks_exact_mut(8) {
-        part.copy_from_slice(&entropy.next_u64().to_be_bytes());
-    }
-    (n as i64, key)
 }
 
 async fn bare_singles(pool: &PgPool) -> Result<Sample, Anyhow> {
