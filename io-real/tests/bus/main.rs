@@ -1,6 +1,6 @@
 //! The bus as a whole on a real Apache Kafka and a real database: what a service sees of it.
 
-#![allow(clippy::print_stdout, reason = "latencies are worth reading")]
+#![allow(clippy::print_stdout, reason = "figures are worth reading")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -9,6 +9,7 @@ mod bad_input;
 mod crash;
 mod delivery;
 mod restart;
+mod tools;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
