@@ -8,8 +8,11 @@ mod support;
 mod bad_input;
 mod crash;
 mod delivery;
+mod link;
+mod outage;
 mod restart;
 mod tools;
+mod watched;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
