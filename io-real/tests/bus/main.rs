@@ -11,6 +11,7 @@ mod delivery;
 mod link;
 mod outage;
 mod restart;
+mod sigkill;
 mod tools;
 mod watched;
 
