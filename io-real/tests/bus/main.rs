@@ -9,6 +9,7 @@ mod bad_input;
 mod crash;
 mod delivery;
 mod foreign_metadata;
+mod foreign_topic;
 mod link;
 mod offsets;
 mod outage;
