@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_core::engine::bus::{self, BusConfig, NoDatabase};
 use evenkeel_core::error::NameError;
@@ -103,8 +103,13 @@ pub enum OpenError {
     #[error(transparent)]
     Kafka(#[from] ConnectError),
     /// The database's tables could not be brought up to date.
-    #[error("the tables of the bus could not be prepared: {0}")]
-    Database(#[from] DatabaseError),
+    #[error("the tables of the bus could not be prepared, given up after {took:.1?}: {cause}")]
+    Database {
+        /// What stood in the way, and at which database.
+        cause: DatabaseError,
+        /// How long it took in all.
+        took: Duration,
+    },
 }
 
 /// In a [`BusBuilder`]: the bus gets this database.
@@ -153,7 +158,9 @@ impl<D: Database> BusBuilder<WithDatabase<D>> {
     pub async fn open(self) -> Result<Bus<D>, OpenError> {
         let client = self.kafka.connect().await?;
         let WithDatabase(database) = self.database;
-        database.migrate().await?;
+        let begun = Instant::now();
+        let failed = |cause| OpenError::Database { cause, took: begun.elapsed() };
+        database.migrate().await.map_err(failed)?;
         let kafka = Arc::new(client.clone());
         Ok(Bus(bus::Bus::new(self.config, TokioRuntime::current(), kafka, Arc::new(database)), client))
     }

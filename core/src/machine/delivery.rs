@@ -2,7 +2,7 @@
 //!
 //! Only the handler's own outcome is an attempt. What the world did (no connection, a deadlock, a lost COMMIT) is
 //! retried without end and without using the policy up, so that an outage of the database discards nothing. The time
-//! such retries take is not held against the policy's total either.
+//! such retries take, until the next call begins, is not held against the policy's total either.
 
 use std::time::Duration;
 
@@ -86,6 +86,9 @@ pub struct History {
     began: Option<Time>,
     /// Time that the world took, which the policy does not count.
     excused: Duration,
+    /// When the world failed the last call. What passes from then until the next one begins is the world's too: in an
+    /// outage a call waits for its turn behind others that are as stuck.
+    failed_by_world: Option<Time>,
 }
 
 impl History {
@@ -112,6 +115,9 @@ impl History {
         entropy: &mut Entropy,
     ) -> Verdict {
         let began = *self.began.get_or_insert(started);
+        if let Some(failed) = self.failed_by_world.take() {
+            self.excused = self.excused.saturating_add(started.since(failed));
+        }
         let useless = match outcome {
             Outcome::Done => return Verdict::Settle(Settled::Done),
             Outcome::AlreadyDone => return Verdict::Settle(Settled::AlreadyDone),
@@ -119,7 +125,8 @@ impl History {
             Outcome::World | Outcome::Cancelled => {
                 let wait = Backoff::REQUEST.wait(self.world_failures, entropy);
                 self.world_failures = self.world_failures.saturating_add(1);
-                self.excused = self.excused.saturating_add(now.since(started)).saturating_add(wait);
+                self.excused = self.excused.saturating_add(now.since(started));
+                self.failed_by_world = Some(now);
                 return Verdict::Retry(wait);
             }
             Outcome::Permanent | Outcome::Undecodable => true,
@@ -240,21 +247,26 @@ mod tests {
         }
     }
 
+    /// A call of the outage waits for its turn behind others that are as stuck as itself.
     #[test]
     fn an_outage_of_seven_minutes_discards_nothing() {
-        let mut history = History::default();
-        assert!(matches!(conclude(&mut history, Outcome::Failed, 0, OnFailure::Discard), Verdict::Retry(_)));
-        let mut at = 1_100;
-        while at < 420_000 {
-            match conclude(&mut history, Outcome::World, at, OnFailure::Discard) {
-                Verdict::Retry(wait) => at += 100 + u64::try_from(wait.as_millis()).unwrap(),
-                other => panic!("an outage led to {other:?}"),
+        for queued in [0, 10_000] {
+            let mut history = History::default();
+            let failed = conclude(&mut history, Outcome::Failed, 0, OnFailure::Discard);
+            assert!(matches!(failed, Verdict::Retry(_)), "{failed:?}");
+            let mut at = 1_100;
+            while at < 420_000 {
+                match conclude(&mut history, Outcome::World, at, OnFailure::Discard) {
+                    Verdict::Retry(wait) => at += 100 + u64::try_from(wait.as_millis()).unwrap() + queued,
+                    other => panic!("an outage led to {other:?}"),
+                }
             }
+            let failed = conclude(&mut history, Outcome::Failed, at, OnFailure::Discard);
+            assert!(
+                matches!(failed, Verdict::Retry(_)),
+                "the time of the outage is not the handler's, {queued} ms of queue a call: {failed:?}"
+            );
+            assert_eq!(history.attempts(), 2);
         }
-        assert!(
-            matches!(conclude(&mut history, Outcome::Failed, at, OnFailure::Discard), Verdict::Retry(_)),
-            "the time of the outage is not the handler's"
-        );
-        assert_eq!(history.attempts(), 2);
     }
 }

@@ -1,24 +1,82 @@
 //! What is refused, and in which words.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
-use evenkeel::kafka::Limits;
-use evenkeel::{Bus, Event, HandlerError, Kafka, ProduceError, ProduceFailure, RegistrationError, Topic};
+use evenkeel::database::ConnectDatabaseError;
+use evenkeel::kafka::{ConnectError, Limits};
+use evenkeel::{
+    Bus, Event, HandlerError, Kafka, OpenError, Postgres, ProduceError, ProduceFailure, RegistrationError,
+    Topic,
+};
 
+use super::link::Link;
+use super::support::services;
 use super::{bus, fresh, topic};
 
 async fn nothing(_: Event<u64>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_unreachable_broker_is_named_with_what_was_tried() {
-    // Nobody listens on the discard port here, and the second one is reserved.
-    let kafka = Kafka::new(["127.0.0.1:9", "127.0.0.1:1"])
-        .limits(Limits { connect: Duration::from_secs(2), ..Limits::default() });
-    let Err(error) = Bus::builder("tests").kafka(kafka).open().await else { panic!("opened on nothing") };
+/// Within this time a broker or a database has to answer in these tests.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Checks that an error names all that it should.
+fn assert_names(error: &impl ToString, parts: &[&str]) {
     let text = error.to_string();
-    assert!(text.contains("127.0.0.1:9") && text.contains("127.0.0.1:1"), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_broker_is_named_with_what_was_tried_and_for_how_long() {
+    let limits = Limits { connect: PATIENCE, ..Limits::default() };
+    // One that takes connections and never answers, and one that refuses them.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let silent_at = silent.local_addr().expect("it is bound").to_string();
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let closed_at = closed.local_addr().expect("it is bound").to_string();
+    drop(closed);
+    let kafka = Kafka::new([silent_at.clone(), closed_at.clone()]).limits(limits);
+    let Err(error) = Bus::builder("tests").kafka(kafka).open().await else { panic!("opened on nothing") };
+    let OpenError::Kafka(ConnectError::Unreachable { took, .. }) = &error else { panic!("{error}") };
+    assert!(*took >= PATIENCE, "{took:?}");
+    let whole = format!("no broker answered within {took:.1?}; tried ");
+    assert_names(
+        &error,
+        &[&whole, &format!("{silent_at}: "), "(after ", &format!("{closed_at}: "), "refused"],
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_named_with_what_was_tried_and_for_how_long() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let silent_at = silent.local_addr().expect("it is bound");
+    let url = format!("postgres://shop:secret@{silent_at}/orders");
+    let error =
+        Postgres::builder(&url).connect_timeout(PATIENCE).connect().await.expect_err("it never answers");
+    let ConnectDatabaseError::Unreachable { elapsed, .. } = &error else { panic!("{error}") };
+    assert!(*elapsed >= PATIENCE, "{elapsed:?}");
+    let tried = format!("postgres://{silent_at}/orders could not be reached: tried to connect as user shop");
+    let limit = format!("gave up after {elapsed:.1?} of at most {PATIENCE:?}: the server does not answer");
+    assert_names(&error, &[&tried, &limit]);
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+/// The database answered as it was connected to, and is gone when the bus looks after its tables.
+#[tokio::test]
+async fn a_database_that_is_gone_when_the_bus_opens_is_named_with_how_long_it_was_tried() {
+    let (link, url) = Link::to_database(&services::postgres().await).await;
+    let database = Postgres::connect(&url).await.expect("PostgreSQL answers");
+    link.cut();
+    let kafka = Kafka::new([services::kafka()]);
+    let opened = Bus::builder("tests").kafka(kafka).database(database).open().await;
+    let Err(error) = opened else { panic!("opened without its tables") };
+    let OpenError::Database { took, .. } = &error else { panic!("{error}") };
+    let (_, address) = url.split_once('@').expect("the URL names a user");
+    let whole = format!("the tables of the bus could not be prepared, given up after {took:.1?}: ");
+    assert_names(&error, &[&whole, &format!("postgres://{address}: ")]);
 }
 
 #[tokio::test]

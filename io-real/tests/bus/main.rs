@@ -1,6 +1,6 @@
 //! The bus as a whole on a real Apache Kafka and a real database: what a service sees of it.
 
-#![allow(clippy::print_stdout, reason = "latencies are worth reading")]
+#![allow(clippy::print_stdout, reason = "figures are worth reading")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,7 +8,15 @@ mod support;
 mod bad_input;
 mod crash;
 mod delivery;
+mod foreign_metadata;
+mod foreign_topic;
+mod link;
+mod offsets;
+mod outage;
 mod restart;
+mod sigkill;
+mod tools;
+mod watched;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,13 +1,12 @@
 //! A clean stop repeats nothing: every settled event of every topic of the group is committed.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenkeel::{Event, HandlerError, Topic};
 
-use super::{bus, fresh, support, topic, until};
+use super::tools::lags;
+use super::{bus, fresh, topic, until};
 
 /// Handles the group's two topics until `wanted` events came or the group is at rest, stops, and answers how many came.
 async fn run(topics: [Topic<u64>; 2], group: &str, wanted: u64) -> u64 {
@@ -28,22 +27,6 @@ async fn run(topics: [Topic<u64>; 2], group: &str, wanted: u64) -> u64 {
     until("all events are handled", || handled.load(Ordering::Relaxed) >= wanted).await;
     assert!(running.shutdown().await.is_clean());
     handled.load(Ordering::Relaxed)
-}
-
-/// The lag of each partition of a group, as Kafka's own tool sees it.
-fn lags(group: &str) -> Vec<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/kafka");
-    let tool = ["tool", "consumer-groups", "--bootstrap-server", support::services::kafka()];
-    let told = Command::new(script)
-        .args(tool)
-        .args(["--describe", "--group", group])
-        .output()
-        .expect("the tool runs");
-    let told = String::from_utf8(told.stdout).expect("the tool prints UTF-8");
-    told.lines()
-        .filter(|line| line.starts_with(group))
-        .filter_map(|line| line.split_whitespace().nth(5).map(str::to_owned))
-        .collect()
 }
 
 /// Two topics with the same partition numbers: commits kept by partition number alone would lose one of them.
