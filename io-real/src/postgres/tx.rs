@@ -64,8 +64,8 @@ impl PgTx {
     /// The server answers a plain COMMIT with success when the transaction had failed before, and sqlx does not tell.
     /// In the text that is sent instead, `set constraints` fails in a failed transaction, and then nothing after it is
     /// run (it is the cheapest statement that does, and brings no rows; what it checks, COMMIT would check a moment
-    /// later); `commit and chain` fails outside of a transaction. The empty transaction that it begins keeps sqlx's count of
-    /// open ones true; its rollback travels with whatever is sent next.
+    /// later); `commit and chain` fails outside of a transaction. The empty transaction that it begins keeps sqlx's
+    /// count of open ones true; its rollback travels with whatever is sent next.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(include_str!("sql/commit.sql")).execute(&mut *self).await?;
         PgTransactionManager::start_rollback(&mut self);
