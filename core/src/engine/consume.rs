@@ -11,7 +11,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::{FutureExt, select_biased};
 
 use super::clock::Alarm;
-use super::invoke::{Invocation, Invoke};
+use super::invoke::{Conclusion, Invocation, Invoke};
 use crate::error::ErrorCode;
 use crate::machine::Machine;
 use crate::machine::consumer::{self, Arrival, CallId, HandlerId, Notice, Read, ReadFault, Ready};
@@ -264,12 +264,12 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
         let inbox = self.inbox.clone();
         self.task.runtime.spawn(async move {
             // The future is dropped before its end is told, so that what it held is free by then.
-            let outcome = match work.await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_panic)) => Outcome::Panicked,
-                Err(Aborted) => Outcome::Cancelled,
+            let Conclusion { outcome, waited } = match work.await {
+                Ok(Ok(conclusion)) => conclusion,
+                Ok(Err(_panic)) => Outcome::Panicked.into(),
+                Err(Aborted) => Outcome::Cancelled.into(),
             };
-            let input = Input::Consumer(consumer::Input::Finished { call, outcome });
+            let input = Input::Consumer(consumer::Input::Finished { call, outcome, waited });
             if inbox.send(input).await.is_err() {
                 tracing::trace!("a call ended after its member had left");
             }

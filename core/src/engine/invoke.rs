@@ -7,11 +7,13 @@ mod exactly_once;
 mod idempotent;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 
 pub(crate) use exactly_once::{ExactlyOnce, ExactlyOnceBatch};
@@ -33,10 +35,33 @@ pub(crate) struct Invocation {
     pub(crate) more: Vec<Ready<RecordRef>>,
 }
 
+/// How a call ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conclusion {
+    pub(crate) outcome: Outcome,
+    /// How long it waited before the handler began.
+    pub(crate) waited: Duration,
+}
+
+impl From<Outcome> for Conclusion {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, waited: Duration::ZERO }
+    }
+}
+
 /// A handler without its types.
 pub(crate) trait Invoke: Send + Sync {
     /// Calls it. Dropping the future cancels the call and rolls back what it began.
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome>;
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion>;
+}
+
+/// What became of a handler's future.
+#[derive(Debug)]
+enum Handled {
+    Answered(Result<(), HandlerError>),
+    Panicked,
+    /// It took longer than the limit, and was dropped.
+    TooSlow,
 }
 
 /// What every handler of one registration needs to turn records into events.
@@ -72,28 +97,39 @@ impl<R: Runtime, T, C: Codec<T>> Desk<R, T, C> {
         }
     }
 
-    /// Runs a handler's future within the limit of an attempt; `None` when it took longer.
-    async fn within<F: Future>(&self, handler: F) -> Option<F::Output> {
-        let mut handler = pin!(handler);
+    /// Runs a handler's future within the limit of an attempt.
+    async fn within(&self, handler: impl Future<Output = Result<(), HandlerError>>) -> Handled {
+        let mut handler = pin!(AssertUnwindSafe(handler).catch_unwind());
         // Many handlers are done at the first poll, and cost no timer then.
-        if let Poll::Ready(output) = futures_util::poll!(&mut handler) {
-            return Some(output);
-        }
-        let limit = pin!(self.runtime.sleep_until(self.runtime.now() + self.limit));
-        match select(handler, limit).await {
-            Either::Left((output, _)) => Some(output),
-            Either::Right(((), _)) => None,
-        }
+        let ended = if let Poll::Ready(ended) = futures_util::poll!(&mut handler) {
+            ended
+        } else {
+            let limit = pin!(self.runtime.sleep_until(self.runtime.now() + self.limit));
+            match select(handler, limit).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(((), _)) => return Handled::TooSlow,
+            }
+        };
+        ended.map_or(Handled::Panicked, Handled::Answered)
     }
 
     /// What a handler's result amounts to, told to the log where it is a failure.
-    fn judge(&self, result: &Option<Result<(), HandlerError>>) -> Outcome {
+    fn judge(&self, handled: &Handled) -> Outcome {
         let Route { group, handler, topic, .. } = &*self.route;
-        let Some(result) = result else {
-            tracing::warn!(%group, %handler, %topic, limit = ?self.limit, "the handler took too long and was cancelled");
-            return Outcome::TimedOut;
+        let error = match handled {
+            Handled::Answered(Ok(())) => return Outcome::Done,
+            Handled::Answered(Err(error)) => error,
+            Handled::Panicked => {
+                tracing::warn!(%group, %handler, %topic, "the handler panicked");
+                return Outcome::Panicked;
+            }
+            Handled::TooSlow => {
+                tracing::warn!(
+                    %group, %handler, %topic, limit = ?self.limit, "the handler took too long and was cancelled"
+                );
+                return Outcome::TimedOut;
+            }
         };
-        let Err(error) = result else { return Outcome::Done };
         let outcome = match error.kind() {
             ErrorKind::Retry => Outcome::Failed,
             ErrorKind::Permanent => Outcome::Permanent,

@@ -2,7 +2,8 @@
 //!
 //! Only the handler's own outcome is an attempt. What the world did (no connection, a deadlock, a lost COMMIT) is
 //! retried without end and without using the policy up, so that an outage of the database discards nothing. The time
-//! such retries take, until the next call begins, is not held against the policy's total either.
+//! such retries take, until the next call begins, is not held against the policy's total either, nor is the time that
+//! a call waits for its connection and its claim before the handler begins.
 
 use std::time::Duration;
 
@@ -91,6 +92,19 @@ pub struct History {
     failed_by_world: Option<Time>,
 }
 
+/// One call of a handler that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedCall {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began.
+    pub started: Time,
+    /// How much of it passed before the handler itself began, waiting for a connection or for another's claim.
+    pub waited: Duration,
+    /// When it ended.
+    pub now: Time,
+}
+
 impl History {
     /// Calls that counted as attempts so far.
     #[must_use]
@@ -104,16 +118,15 @@ impl History {
         Attempt::after(self.attempts)
     }
 
-    /// Decides after a call that began at `started` and ended `now`.
+    /// Decides after a call.
     pub fn conclude(
         &mut self,
-        outcome: Outcome,
-        started: Time,
-        now: Time,
+        call: EndedCall,
         policy: &RetryPolicy,
         on_failure: OnFailure,
         entropy: &mut Entropy,
     ) -> Verdict {
+        let EndedCall { outcome, started, waited, now } = call;
         let began = *self.began.get_or_insert(started);
         if let Some(failed) = self.failed_by_world.take() {
             self.excused = self.excused.saturating_add(started.since(failed));
@@ -133,6 +146,7 @@ impl History {
             Outcome::Failed | Outcome::Panicked | Outcome::TimedOut => false,
         };
         self.world_failures = 0;
+        self.excused = self.excused.saturating_add(waited);
         self.attempts = self.attempts.saturating_add(1);
         match (on_failure, useless) {
             (OnFailure::Block, true) => Verdict::Hold,
@@ -168,7 +182,8 @@ mod tests {
 
     fn conclude(history: &mut History, outcome: Outcome, at: u64, on_failure: OnFailure) -> Verdict {
         let (started, now) = (Time::from_millis(at), Time::from_millis(at + 100));
-        history.conclude(outcome, started, now, &policy(), on_failure, &mut Entropy::new(1))
+        let call = EndedCall { outcome, started, waited: Duration::ZERO, now };
+        history.conclude(call, &policy(), on_failure, &mut Entropy::new(1))
     }
 
     /// Every outcome under every policy, first attempt: exactly one row each.
@@ -225,14 +240,15 @@ mod tests {
         let policy = RetryPolicy { max_attempts: NonZeroU32::new(3), ..policy() };
         let mut history = History::default();
         let mut calls = 1;
-        while let Verdict::Retry(_) = history.conclude(
-            Outcome::Panicked,
-            Time::ZERO,
-            Time::ZERO,
-            &policy,
-            OnFailure::Discard,
-            &mut Entropy::new(1),
-        ) {
+        let call = EndedCall {
+            outcome: Outcome::Panicked,
+            started: Time::ZERO,
+            waited: Duration::ZERO,
+            now: Time::ZERO,
+        };
+        while let Verdict::Retry(_) =
+            history.conclude(call, &policy, OnFailure::Discard, &mut Entropy::new(1))
+        {
             calls += 1;
         }
         assert_eq!(calls, 3);
@@ -244,6 +260,20 @@ mod tests {
         for minute in 0..1_000 {
             let verdict = conclude(&mut history, Outcome::Failed, minute * 60_000, OnFailure::Block);
             assert!(matches!(verdict, Verdict::Retry(wait) if wait <= SECOND * 30), "{verdict:?}");
+        }
+    }
+
+    /// The pool is empty, or another member holds the claim: a minute passes before the handler begins, and then it
+    /// fails at once.
+    #[test]
+    fn waiting_for_a_connection_is_not_held_against_the_handler() {
+        let mut history = History::default();
+        for nth in 0..5 {
+            let started = Time::from_millis(nth * 61_000);
+            let waited = Duration::from_secs(60);
+            let call = EndedCall { outcome: Outcome::Failed, started, waited, now: started + waited };
+            let verdict = history.conclude(call, &policy(), OnFailure::Discard, &mut Entropy::new(1));
+            assert!(matches!(verdict, Verdict::Retry(_)), "call {nth}: {verdict:?}");
         }
     }
 

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use evenkeel::{
-    Attempt, Backoff, Bus, Event, HandlerError, Kafka, News, Notice, OnFailure, Postgres, RetryPolicy, Topic,
+    Attempt, Backoff, Bus, Event, HandlerError, Kafka, News, Notice, OnFailure, PgTx, Postgres, RetryPolicy,
+    Topic,
 };
 use evenkeel_core::model::TxHandler;
 use sqlx::PgPool;
@@ -26,7 +27,7 @@ use tokio::task::block_in_place;
 use super::link::Link;
 use super::support::services::{self, OwnPostgres};
 use super::tools::lags;
-use super::watched::{Opened, Watched};
+use super::watched::Watched;
 use super::{SOON, fresh, topic, until};
 
 /// What an event may take in all before it is discarded.
@@ -35,9 +36,8 @@ const TOTAL: Duration = Duration::from_millis(600);
 const OUTAGE: Duration = TOTAL.saturating_mul(20);
 const FAILED_BEGINS: u64 = 20;
 
-/// So many calls fail when the outage is over, if they had a connection within this time.
+/// So many calls fail when the outage is over.
 const DAZED: usize = 15;
-const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Is in its transaction when the outage begins, and has written nothing.
 const BEFORE_WRITING: u64 = 0;
@@ -64,8 +64,7 @@ enum Outage {
 }
 
 /// The handler: notes an order. Two of them wait inside of their transactions until the outage has begun. When it is
-/// over, the first calls fail that find a connection at once. (A call that waited for its connection began in the outage,
-/// and what it waited is counted: ten seconds at most, which is long for this policy.)
+/// over, the first calls fail, most of which began in the outage and waited for their connection.
 struct Charge {
     outage: watch::Receiver<Outage>,
     waiting: Arc<AtomicU32>,
@@ -88,12 +87,12 @@ impl Charge {
     }
 }
 
-impl<'t> TxHandler<'t, Opened, u64> for Charge {
-    async fn handle(&self, opened: &'t mut Opened, event: Event<u64>) -> Result<(), HandlerError> {
+impl<'t> TxHandler<'t, PgTx, u64> for Charge {
+    async fn handle(&self, tx: &'t mut PgTx, event: Event<u64>) -> Result<(), HandlerError> {
         if event.attempt() != Attempt::FIRST {
             self.retried.lock().expect("unpoisoned").insert(event.payload);
         }
-        if opened.waited < AT_ONCE && self.is_dazed(event.payload) {
+        if self.is_dazed(event.payload) {
             return Err(HandlerError::retry("still dazed by the outage"));
         }
         if event.payload == BEFORE_WRITING {
@@ -101,7 +100,7 @@ impl<'t> TxHandler<'t, Opened, u64> for Charge {
         }
         sqlx::query("insert into charges (order_number) values ($1)")
             .bind(event.payload as i64)
-            .execute(&mut *opened.tx)
+            .execute(&mut **tx)
             .await?;
         if event.payload == BEFORE_COMMIT {
             self.wait_for_outage().await?;

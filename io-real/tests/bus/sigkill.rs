@@ -15,14 +15,14 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use evenkeel::{Bus, Event, HandlerError, Kafka, Postgres, Topic};
+use evenkeel::{Bus, Event, HandlerError, Kafka, PgTx, Postgres, Topic};
 use evenkeel_core::model::TxHandler;
 use sqlx::PgPool;
 use tokio::task::block_in_place;
 
 use super::support::services;
 use super::tools::lags;
-use super::watched::{Opened, Watched};
+use super::watched::Watched;
 use super::{fresh, topic, until};
 
 const EVENTS: u64 = 200;
@@ -44,12 +44,12 @@ struct Charge {
     calls: Arc<AtomicU64>,
 }
 
-impl<'t> TxHandler<'t, Opened, u64> for Charge {
-    async fn handle(&self, opened: &'t mut Opened, event: Event<u64>) -> Result<(), HandlerError> {
+impl<'t> TxHandler<'t, PgTx, u64> for Charge {
+    async fn handle(&self, tx: &'t mut PgTx, event: Event<u64>) -> Result<(), HandlerError> {
         self.calls.fetch_add(1, Ordering::AcqRel);
         sqlx::query("insert into charges (order_number) values ($1)")
             .bind(event.payload as i64)
-            .execute(&mut *opened.tx)
+            .execute(&mut **tx)
             .await?;
         Ok(())
     }

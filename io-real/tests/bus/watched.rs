@@ -8,7 +8,7 @@ use std::error::Error;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evenkeel::{PgTx, Postgres};
 use evenkeel_core::ports::{Blame, Claim, Database, DatabaseError};
@@ -20,12 +20,6 @@ pub(crate) struct Watched {
     /// So many commits are answered.
     answered: u64,
     pub(crate) tally: Arc<Tally>,
-}
-
-/// A transaction, and how long it took to begin it.
-pub(crate) struct Opened {
-    pub(crate) tx: PgTx,
-    pub(crate) waited: Duration,
 }
 
 /// What became of the transactions so far.
@@ -82,26 +76,24 @@ impl Watched {
 }
 
 impl Database for Watched {
-    type Tx = Opened;
+    type Tx = PgTx;
 
     async fn migrate(&self) -> Result<(), DatabaseError> {
         self.database.migrate().await
     }
 
-    async fn begin(&self, wait: Duration) -> Result<Opened, DatabaseError> {
-        let begun = Instant::now();
-        let tx = self.database.begin(wait).await.inspect_err(|_| count(&self.tally.failed_begins))?;
-        Ok(Opened { tx, waited: begun.elapsed() })
+    async fn begin(&self, wait: Duration) -> Result<PgTx, DatabaseError> {
+        self.database.begin(wait).await.inspect_err(|_| count(&self.tally.failed_begins))
     }
 
-    async fn claim(&self, opened: &mut Opened, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
-        let fresh = self.database.claim(&mut opened.tx, claims).await?;
+    async fn claim(&self, tx: &mut PgTx, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
+        let fresh = self.database.claim(tx, claims).await?;
         fresh.iter().filter(|fresh| !**fresh).for_each(|_| count(&self.tally.claimed_before));
         Ok(fresh)
     }
 
-    async fn commit(&self, opened: Opened) -> Result<(), DatabaseError> {
-        match self.database.commit(opened.tx).await {
+    async fn commit(&self, tx: PgTx) -> Result<(), DatabaseError> {
+        match self.database.commit(tx).await {
             Ok(()) => {}
             Err(error) => {
                 if matches!(error, DatabaseError::Unknown { .. }) {
@@ -117,8 +109,8 @@ impl Database for Watched {
         Ok(())
     }
 
-    async fn rollback(&self, opened: Opened) -> Result<(), DatabaseError> {
-        self.database.rollback(opened.tx).await
+    async fn rollback(&self, tx: PgTx) -> Result<(), DatabaseError> {
+        self.database.rollback(tx).await
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Desk, Invocation, Invoke};
+use super::{Conclusion, Desk, Handled, Invocation, Invoke};
 use crate::machine::delivery::Outcome;
-use crate::model::{BatchTxHandler, Codec, Event, HandlerError, TxHandler};
+use crate::model::{BatchTxHandler, Codec, Event, TxHandler};
 use crate::ports::{Blame, Claim, Database, DatabaseError, Runtime};
 
 /// How long a call waits for a connection before it goes back to the queue.
@@ -31,23 +31,25 @@ where
     C: Codec<T>,
     H: for<'t> TxHandler<'t, D::Tx, T>,
 {
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion> {
         let (database, inner) = (Arc::clone(&self.database), Arc::clone(&self.inner));
         Box::pin(async move {
             let (desk, handler) = &*inner;
             let event = match desk.decode(invocation.first) {
                 Ok(event) => event,
-                Err(outcome) => return outcome,
+                Err(outcome) => return outcome.into(),
             };
+            let begun = desk.runtime.now();
             let (mut tx, fresh) = match open(&*database, &[claim_of(&event)]).await {
                 Ok(opened) => opened,
-                Err(outcome) => return outcome,
+                Err(outcome) => return outcome.into(),
             };
+            let waited = desk.runtime.now().since(begun);
             if fresh != [true] {
-                return already_done(&*database, tx).await;
+                return already_done(&*database, tx).await.into();
             }
-            let result = desk.within(handler.handle(&mut tx, event)).await;
-            close(&*database, desk, tx, result).await
+            let handled = desk.within(async { handler.handle(&mut tx, event).await }).await;
+            Conclusion { outcome: close(&*database, desk, tx, handled).await, waited }
         })
     }
 }
@@ -66,7 +68,7 @@ where
     C: Codec<T>,
     H: for<'t> BatchTxHandler<'t, D::Tx, T>,
 {
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion> {
         let (database, inner) = (Arc::clone(&self.database), Arc::clone(&self.inner));
         Box::pin(async move {
             let (desk, handler) = &*inner;
@@ -78,7 +80,7 @@ where
                 let event = match desk.decode(ready) {
                     Ok(event) => event,
                     Err(Outcome::Ignored) => continue,
-                    Err(outcome) => return outcome,
+                    Err(outcome) => return outcome.into(),
                 };
                 let claim = claim_of(&event);
                 if let std::collections::btree_map::Entry::Vacant(first) = claims.entry(claim.key) {
@@ -87,22 +89,24 @@ where
                 }
             }
             if events.is_empty() {
-                return Outcome::Ignored;
+                return Outcome::Ignored.into();
             }
             let sorted: Vec<Claim> = claims.into_values().collect();
+            let begun = desk.runtime.now();
             let (mut tx, fresh) = match open(&*database, &sorted).await {
                 Ok(opened) => opened,
-                Err(outcome) => return outcome,
+                Err(outcome) => return outcome.into(),
             };
+            let waited = desk.runtime.now().since(begun);
             let is_fresh =
                 |key| sorted.binary_search_by_key(&key, |claim| claim.key).is_ok_and(|nth| fresh[nth]);
             let events: Vec<Event<T>> =
                 events.into_iter().filter(|(key, _)| is_fresh(*key)).map(|(_, event)| event).collect();
             if events.is_empty() {
-                return already_done(&*database, tx).await;
+                return already_done(&*database, tx).await.into();
             }
-            let result = desk.within(handler.handle(&mut tx, events)).await;
-            close(&*database, desk, tx, result).await
+            let handled = desk.within(async { handler.handle(&mut tx, events).await }).await;
+            Conclusion { outcome: close(&*database, desk, tx, handled).await, waited }
         })
     }
 }
@@ -148,16 +152,16 @@ async fn close<R: Runtime, D: Database, T, C: Codec<T>>(
     database: &D,
     desk: &Desk<R, T, C>,
     tx: D::Tx,
-    result: Option<Result<(), HandlerError>>,
+    handled: Handled,
 ) -> Outcome {
-    let blame = match &result {
-        Some(Err(error)) => database.blame(error.cause()),
-        Some(Ok(())) | None => Blame::Handler,
+    let blame = match &handled {
+        Handled::Answered(Err(error)) => database.blame(error.cause()),
+        Handled::Answered(Ok(())) | Handled::Panicked | Handled::TooSlow => Blame::Handler,
     };
-    match desk.judge(&result) {
+    match desk.judge(&handled) {
         Outcome::Done => commit(database, tx).await,
         // Dropped, which closes the connection: the handler's last statement may still run on it.
-        Outcome::TimedOut => Outcome::TimedOut,
+        unfinished @ (Outcome::TimedOut | Outcome::Panicked) => unfinished,
         failed => match (database.rollback(tx).await, blame) {
             (Ok(()), Blame::Handler) => failed,
             (Ok(()), Blame::World) => Outcome::World,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Desk, Invocation, Invoke};
+use super::{Conclusion, Desk, Invocation, Invoke};
 use crate::machine::delivery::Outcome;
 use crate::model::{BatchHandler, Codec, Handler};
 use crate::ports::Runtime;
@@ -13,13 +13,13 @@ use crate::ports::Runtime;
 pub(crate) struct Idempotent<R, T, C, H>(pub(crate) Arc<(Desk<R, T, C>, H)>);
 
 impl<R: Runtime, T: Send + 'static, C: Codec<T>, H: Handler<T>> Invoke for Idempotent<R, T, C, H> {
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion> {
         let this = Arc::clone(&self.0);
         Box::pin(async move {
             let (desk, handler) = &*this;
             match desk.decode(invocation.first) {
-                Ok(event) => desk.judge(&desk.within(handler.handle(event)).await),
-                Err(outcome) => outcome,
+                Ok(event) => desk.judge(&desk.within(async { handler.handle(event).await }).await).into(),
+                Err(outcome) => outcome.into(),
             }
         })
     }
@@ -29,7 +29,7 @@ impl<R: Runtime, T: Send + 'static, C: Codec<T>, H: Handler<T>> Invoke for Idemp
 pub(crate) struct IdempotentBatch<R, T, C, H>(pub(crate) Arc<(Desk<R, T, C>, H)>);
 
 impl<R: Runtime, T: Send + 'static, C: Codec<T>, H: BatchHandler<T>> Invoke for IdempotentBatch<R, T, C, H> {
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion> {
         let this = Arc::clone(&self.0);
         Box::pin(async move {
             let (desk, handler) = &*this;
@@ -38,13 +38,13 @@ impl<R: Runtime, T: Send + 'static, C: Codec<T>, H: BatchHandler<T>> Invoke for 
                 match desk.decode(ready) {
                     Ok(event) => events.push(event),
                     Err(Outcome::Ignored) => {}
-                    Err(outcome) => return outcome,
+                    Err(outcome) => return outcome.into(),
                 }
             }
             if events.is_empty() {
-                return Outcome::Ignored;
+                return Outcome::Ignored.into();
             }
-            desk.judge(&desk.within(handler.handle(events)).await)
+            desk.judge(&desk.within(async { handler.handle(events).await }).await).into()
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What the consumer is told, and what it wants done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::ErrorCode;
 use crate::machine::delivery::Outcome;
@@ -115,6 +116,9 @@ pub enum Input<P> {
         call: CallId,
         /// How.
         outcome: Outcome,
+        /// How long it waited for a connection and for its claim before the handler began. It is not held against
+        /// the handler.
+        waited: Duration,
     },
     /// A commit was answered.
     CommitDone {

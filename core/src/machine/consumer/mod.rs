@@ -290,7 +290,7 @@ impl<P: Clone> Machine for Consumer<P> {
             Input::Described { id, outcome } => self.on_described(now, id, outcome),
             Input::Listed { id, outcome } => self.on_listed(now, id, outcome),
             Input::Fetched { id, outcome } => self.on_fetched(now, id, outcome),
-            Input::Finished { call, outcome } => self.on_finished(now, call, outcome),
+            Input::Finished { call, outcome, waited } => self.on_finished(now, call, outcome, waited),
             Input::CommitDone { id, outcome } => self.on_commit_done(now, id, outcome),
         }
         self.settle_down(now);

@@ -1,9 +1,10 @@
 //! Running: starting calls, and what follows from how they end.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Notice, Ready, Standing};
-use crate::machine::delivery::{Outcome, Settled, Verdict};
+use crate::machine::delivery::{EndedCall, Outcome, Settled, Verdict};
 use crate::model::{Ordering, Time};
 
 impl CallId {
@@ -82,7 +83,7 @@ impl<P: Clone> Consumer<P> {
         }
     }
 
-    pub(super) fn on_finished(&mut self, now: Time, id: CallId, outcome: Outcome) {
+    pub(super) fn on_finished(&mut self, now: Time, id: CallId, outcome: Outcome, waited: Duration) {
         let index = id.index();
         if self.calls.get(index).is_none_or(|call| CallId::new(call.nonce, index) != id) {
             self.marks.hit("outcome of an unknown call ignored");
@@ -101,9 +102,10 @@ impl<P: Clone> Consumer<P> {
             self.take_apart(first, &more);
             return;
         }
-        self.conclude(now, first, outcome, call.started);
+        let ended = EndedCall { outcome, started: call.started, waited, now };
+        self.conclude(first, ended);
         for delivery in more {
-            self.conclude(now, delivery, outcome, call.started);
+            self.conclude(delivery, ended);
         }
     }
 
@@ -117,14 +119,13 @@ impl<P: Clone> Consumer<P> {
         }
     }
 
-    fn conclude(&mut self, now: Time, index: u32, outcome: Outcome, started: Time) {
+    fn conclude(&mut self, index: u32, call: EndedCall) {
+        let EndedCall { outcome, now, .. } = call;
         let delivery = &mut self.deliveries[index as usize];
         let handler = &self.handlers[delivery.handler.0];
         delivery.alone = true;
         let verdict = delivery.history.conclude(
-            outcome,
-            started,
-            now,
+            call,
             &handler.config.retry,
             handler.config.on_failure,
             &mut self.entropy,

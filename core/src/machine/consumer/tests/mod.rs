@@ -377,7 +377,7 @@ impl Member {
         let call = self.running.iter().find(|(_, running)| *running == label).map(|(call, _)| *call);
         let Some(call) = call else { panic!("{label} does not run: {:?}", self.running) };
         self.running.remove(&call);
-        self.handle(Input::Finished { call, outcome });
+        self.handle(Input::Finished { call, outcome, waited: Duration::ZERO });
     }
 
     fn done(&mut self, label: &str) {

@@ -99,7 +99,11 @@ impl Anything {
             }
             15..18 => {
                 let call = CallId(u64::from(self.below(20)) << 32 | u64::from(self.below(6)));
-                Input::Finished { call, outcome: Outcome::ALL[self.below(10) as usize] }
+                Input::Finished {
+                    call,
+                    outcome: Outcome::ALL[self.below(10) as usize],
+                    waited: Duration::ZERO,
+                }
             }
             _ => {
                 let outcomes = self.many(|any| if any.below(3) == 0 { Err(any.code()) } else { Ok(()) });

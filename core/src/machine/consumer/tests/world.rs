@@ -257,7 +257,7 @@ impl World {
             Step::CallEnds { life, call, outcome } => {
                 if life == self.life && self.laws.running.contains_key(&call) {
                     self.laws.finished(self.now, call, outcome);
-                    self.machine.handle(self.now, Input::Finished { call, outcome });
+                    self.machine.handle(self.now, Input::Finished { call, outcome, waited: Duration::ZERO });
                 }
             }
             Step::Assign => self.assign(),
