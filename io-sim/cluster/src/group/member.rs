@@ -66,6 +66,11 @@ impl Member {
         if let Some(request) = self.joining.take() {
             out.push((request, refused_join(id.clone(), code)));
         }
+        self.turn_sync_away(code, out);
+    }
+
+    /// Answers its parked sync.
+    pub(super) fn turn_sync_away(&mut self, code: ErrorCode, out: &mut Replies) {
         if let Some(request) = self.syncing.take() {
             out.push((request, refused_sync(code)));
         }

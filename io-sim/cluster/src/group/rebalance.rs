@@ -22,9 +22,10 @@ impl Group {
             },
             Phase::Empty | Phase::Stable => Phase::Preparing { until: now + patience, initial: None },
             Phase::Completing => {
-                for (id, member) in &mut self.members {
+                for member in self.members.values_mut() {
                     member.assignment = Bytes::new();
-                    member.turn_away(id, ErrorCode::RebalanceInProgress, out);
+                    // A parked join stays: it is for the generation that is being prepared.
+                    member.turn_sync_away(ErrorCode::RebalanceInProgress, out);
                     member.expires = now + member.session_timeout;
                 }
                 Phase::Preparing { until: now + patience, initial: None }
