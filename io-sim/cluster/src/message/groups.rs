@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::Generation;
 
-use super::{BrokerAddress, Refusal, Text};
+use super::{BrokerAddress, Outcome, Refusal, Text};
 
 /// What has a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +174,7 @@ pub struct LeavingMember {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaveGroupAnswer {
     /// What became of each, or an error of the whole request.
-    pub outcome: Result<Vec<(LeavingMember, Result<(), ErrorCode>)>, ErrorCode>,
+    pub outcome: Result<Vec<(LeavingMember, Outcome)>, ErrorCode>,
 }
 
 /// Describe groups.

@@ -21,10 +21,14 @@ pub use offsets::*;
 pub use records::*;
 pub use topics::*;
 
+use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::BrokerId;
 
 /// A name, a member id or other text as a client sent it.
 pub type Text = Arc<str>;
+
+/// What became of one part of a request.
+pub type Outcome = Result<(), ErrorCode>;
 
 /// What belongs to one topic, partition by partition.
 #[derive(Debug, Clone, PartialEq, Eq)]

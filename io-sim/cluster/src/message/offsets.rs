@@ -3,7 +3,10 @@
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{Generation, LeaderEpoch, Offset, PartitionId};
 
-use super::{OfTopic, Text};
+use super::{OfTopic, Outcome, Text};
+
+/// The position in one partition, if there is one.
+pub type Position = (PartitionId, Option<StoredOffset>);
 
 /// Store positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub struct FetchedOffsets {
     /// The group.
     pub group: Text,
     /// The positions, `None` where there is none, or why they were not looked up.
-    pub outcome: Result<Vec<OfTopic<(PartitionId, Option<StoredOffset>)>>, ErrorCode>,
+    pub outcome: Result<Vec<OfTopic<Position>>, ErrorCode>,
 }
 
 /// A stored position.
@@ -96,5 +99,5 @@ pub struct DeleteOffsetsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteOffsetsAnswer {
     /// The outcomes, or an error of the whole request.
-    pub outcome: Result<Vec<OfTopic<(PartitionId, Result<(), ErrorCode>)>>, ErrorCode>,
+    pub outcome: Result<Vec<OfTopic<(PartitionId, Outcome)>>, ErrorCode>,
 }
