@@ -1,7 +1,7 @@
 //! A cluster in this process, served over TCP: for tests, for demos, as a broker for development.
 //!
-//! One task owns the machine ([`owner`]), so nothing is locked. Each broker has a listener of its own, each connection a
-//! task ([`connection`]). A connection has one request in work at a time, as with Kafka: answers come in the order of
+//! One task owns the machine, so nothing is locked. Each broker has a listener of its own, each connection a
+//! task. A connection has one request in work at a time, as with Kafka: answers come in the order of
 //! the requests, and a parked one holds those behind it.
 
 mod connection;
