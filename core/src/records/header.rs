@@ -71,6 +71,12 @@ impl BatchHeader {
         (self.leader_epoch >= 0).then_some(LeaderEpoch(self.leader_epoch))
     }
 
+    /// Writes what lies outside the checksum, the length excepted: base offset and leader epoch.
+    pub(super) fn write_place(&self, batch: &mut [u8]) {
+        (&mut batch[..]).put_i64(self.base_offset);
+        (&mut batch[PREFIX_BYTES..]).put_i32(self.leader_epoch);
+    }
+
     /// Writes the header over the first bytes of a batch whose records are in place, length and checksum with it.
     pub(super) fn write(&self, batch: &mut [u8], length: i32) {
         let (mut prefix, checked) = batch.split_at_mut(CHECKED_FROM);

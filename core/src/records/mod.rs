@@ -8,6 +8,7 @@
 //!   believed in nothing: every length, count and checksum is tested once, here, so that reading a record afterwards
 //!   cannot fail. A damaged batch costs nothing of the batches before it.
 //! - [`encode`], [`BatchWriter`] and [`encode_marker`] write batches.
+//! - [`StoredBatch`] is the broker's view: a whole batch that gets its place in a log and is otherwise left alone.
 //!
 //! Nothing is copied on the way in except to decompress: a record is a place in its batch.
 
@@ -20,6 +21,7 @@ mod error;
 mod header;
 mod reader;
 mod size;
+mod stored;
 mod varint;
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use encode::{BatchOptions, BatchWriter, Marker, Producer, ProducerState, enc
 pub use error::{Damage, DecodeError, EncodeError, RecordField};
 pub use reader::{BatchReader, Ended, MAX_UNPACKED};
 pub use size::{BatchSize, RecordSize};
+pub use stored::StoredBatch;
 
 /// Encoded record batches as a fetch returned them, with the aborted transactions that touch them.
 #[derive(Debug, Clone, Default)]

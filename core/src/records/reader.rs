@@ -51,8 +51,8 @@ pub enum Ended {
 }
 
 /// One whole batch: its checked header, and its records as they came.
-struct WholeBatch {
-    header: BatchHeader,
+pub(super) struct WholeBatch {
+    pub(super) header: BatchHeader,
     records: Bytes,
 }
 
@@ -130,30 +130,10 @@ impl BatchReader {
 
     /// The size of the next batch, if it is there as a whole and in a format that can be read.
     fn size_of_next(&self) -> Result<usize, Ended> {
-        if self.rest.is_empty() {
-            return Err(Ended::Complete);
-        }
-        let Some(prefix) = self.rest.first_chunk::<{ MAGIC_AT + 1 }>() else {
-            return Err(self.cut_off(HEADER_BYTES));
-        };
-        let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, .., magic] = *prefix;
-        let offset = Offset(i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]));
-        let length = i32::from_be_bytes([l0, l1, l2, l3]);
-        match magic {
-            0 | 1 => return Err(Ended::Failed(DecodeError::OldFormat { offset, magic })),
-            MAGIC => {}
-            _ => return Err(Ended::Failed(DecodeError::UnknownFormat { offset, magic })),
-        }
-        let size = usize::try_from(length).map_or(0, |length| PREFIX_BYTES + length);
-        if size < HEADER_BYTES {
-            let damage = Damage::Length(length);
-            return Err(Ended::Failed(DecodeError::CorruptBatch { offset, damage }));
-        }
-        if size > self.rest.len() { Err(self.cut_off(size)) } else { Ok(size) }
-    }
-
-    fn cut_off(&self, needs: usize) -> Ended {
-        if self.saw_whole_batch { Ended::Complete } else { Ended::TooShort { needs } }
+        size_of_first(&self.rest).map_err(|ended| match ended {
+            Ended::TooShort { .. } if self.saw_whole_batch => Ended::Complete,
+            other => other,
+        })
     }
 
     /// Decodes what is in a batch for the reader; `None` if it is not for readers at all.
@@ -204,8 +184,32 @@ impl BatchReader {
     }
 }
 
+/// The size of the first batch, if it is there as a whole and in a format that can be read.
+pub(super) fn size_of_first(bytes: &Bytes) -> Result<usize, Ended> {
+    if bytes.is_empty() {
+        return Err(Ended::Complete);
+    }
+    let Some(prefix) = bytes.first_chunk::<{ MAGIC_AT + 1 }>() else {
+        return Err(Ended::TooShort { needs: HEADER_BYTES });
+    };
+    let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, .., magic] = *prefix;
+    let offset = Offset(i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]));
+    let length = i32::from_be_bytes([l0, l1, l2, l3]);
+    match magic {
+        0 | 1 => return Err(Ended::Failed(DecodeError::OldFormat { offset, magic })),
+        MAGIC => {}
+        _ => return Err(Ended::Failed(DecodeError::UnknownFormat { offset, magic })),
+    }
+    let size = usize::try_from(length).map_or(0, |length| PREFIX_BYTES + length);
+    if size < HEADER_BYTES {
+        let damage = Damage::Length(length);
+        return Err(Ended::Failed(DecodeError::CorruptBatch { offset, damage }));
+    }
+    if size > bytes.len() { Err(Ended::TooShort { needs: size }) } else { Ok(size) }
+}
+
 /// Checks what can be checked of a batch without unpacking it.
-fn whole_batch(batch: &Bytes) -> Result<WholeBatch, DecodeError> {
+pub(super) fn whole_batch(batch: &Bytes) -> Result<WholeBatch, DecodeError> {
     let header = batch.first_chunk().map(BatchHeader::read).expect("the size was found to include a header");
     let corrupt = |damage| DecodeError::CorruptBatch { offset: Offset(header.base_offset), damage };
     let (stated, computed) = checksums(batch);

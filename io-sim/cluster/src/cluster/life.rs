@@ -1,0 +1,105 @@
+//! What happens to brokers and replicas, and the cluster's own chores.
+
+use evenkeel_core::model::{BrokerId, PartitionId, Time};
+
+use super::Cluster;
+use super::coordinator::Slot;
+use crate::message::{BrokerAddress, Text};
+use crate::partition::Partition;
+use crate::topics::config::Settings;
+
+impl Cluster {
+    pub(super) fn broker_started(&mut self, address: BrokerAddress) {
+        let broker = address.broker;
+        if self.brokers.is_alive(broker) {
+            // A new life of a broker whose death nobody told.
+            self.broker_died(broker);
+        }
+        self.brokers.start(address);
+        let now = self.now;
+        self.each_partition(|partition, settings| partition.regain(now, broker, settings.unclean_election));
+        self.slots.fill(&self.brokers, self.now + self.config.coordinator_load);
+    }
+
+    pub(super) fn broker_died(&mut self, broker: BrokerId) {
+        if !self.brokers.kill(broker) {
+            return;
+        }
+        self.hang_up(broker);
+        let now = self.now;
+        self.each_partition(|partition, settings| partition.lose(now, broker, settings.unclean_election));
+        let moved = self.slots.vacate(broker);
+        self.slots.fill(&self.brokers, self.now + self.config.coordinator_load);
+        self.reload_groups(|group| moved.contains(&Slot::of(group)));
+    }
+
+    /// Changes every partition, then looks again at who waits there.
+    fn each_partition(&mut self, mut change: impl FnMut(&mut Partition, &Settings)) {
+        for (name, topic) in self.topics.iter_mut() {
+            let settings = topic.config.settings();
+            for (number, partition) in (0..).zip(&mut topic.partitions) {
+                change(partition, &settings);
+                if !partition.waiting.is_empty() {
+                    self.touched.insert((name.clone(), PartitionId(number)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn move_leader(&mut self, topic: &Text, number: PartitionId, to: BrokerId, unclean: bool) {
+        let now = self.now;
+        if let Some(partition) = self.topics.partition_mut(topic, number) {
+            if unclean {
+                partition.elect_unclean(now, to);
+            } else {
+                partition.move_leader(now, to);
+            }
+        }
+        self.touch(topic, number);
+    }
+
+    pub(super) fn set_replication(
+        &mut self,
+        topic: &Text,
+        number: PartitionId,
+        broker: BrokerId,
+        runs: bool,
+    ) {
+        let now = self.now;
+        if let Some(partition) = self.topics.partition_mut(topic, number) {
+            partition.stall(now, broker, !runs);
+        }
+        self.touch(topic, number);
+    }
+
+    pub(super) fn move_coordinator(&mut self, group: &Text, to: BrokerId) {
+        let slot = Slot::of(group);
+        if self.brokers.is_alive(to) && self.slots.coordinator(slot) != Some(to) {
+            self.slots.assign(slot, to, self.now + self.config.coordinator_load);
+            self.reload_groups(|group| Slot::of(group) == slot);
+        }
+    }
+
+    /// When followers that are behind leave the in-sync sets.
+    pub(super) fn laggards_due(&self) -> Option<Time> {
+        let limit = self.config.replica_lag;
+        let partitions = self.topics.iter().flat_map(|(_, topic)| &topic.partitions);
+        partitions.filter_map(|partition| partition.laggards_due(limit)).min()
+    }
+
+    pub(super) fn drop_laggards(&mut self) {
+        let (now, limit) = (self.now, self.config.replica_lag);
+        if self.laggards_due().is_some_and(|due| due <= now) {
+            self.each_partition(|partition, _| partition.drop_laggards(now, limit));
+        }
+    }
+
+    /// Retention, compaction, expiry.
+    pub(super) fn upkeep(&mut self) {
+        self.next_upkeep = self.now + self.config.upkeep_interval;
+        let clock = self.clock();
+        self.each_partition(|partition, settings| partition.clean(clock, settings));
+        self.groups.expire(self.now, self.config.offsets_retention);
+        self.quotas.tidy(self.now);
+    }
+}

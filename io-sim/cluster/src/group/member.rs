@@ -1,0 +1,78 @@
+//! One member of a group, as its coordinator knows it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_core::error::ErrorCode;
+use evenkeel_core::model::{RequestId, Time};
+
+use super::{Replies, refused_join, refused_sync};
+use crate::message::{JoinedMember, Text};
+
+/// A member.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) instance: Option<Text>,
+    pub(super) client: Text,
+    pub(super) host: Text,
+    pub(super) session_timeout: Duration,
+    pub(super) rebalance_timeout: Duration,
+    /// Its strategies, most wanted first.
+    pub(super) protocols: Vec<(Text, Bytes)>,
+    pub(super) assignment: Bytes,
+    /// Its parked join.
+    pub(super) joining: Option<RequestId>,
+    /// Its parked sync.
+    pub(super) syncing: Option<RequestId>,
+    /// Whether it has never been in a generation.
+    pub(super) is_new: bool,
+    /// Until when it must have synced, since it joined the generation.
+    pub(super) sync_by: Option<Time>,
+    /// When its session ends.
+    pub(super) expires: Time,
+}
+
+impl Member {
+    /// When it is taken for dead. A parked request is a sign of life, but a new member's join is not for ever.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let is_parked = self.joining.is_some() || self.syncing.is_some();
+        let session = if is_parked && !self.is_new { None } else { Some(self.expires) };
+        match (session, self.sync_by) {
+            (Some(session), Some(sync)) => Some(session.min(sync)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    pub(super) fn supports(&self, protocol: &Text) -> bool {
+        self.protocols.iter().any(|(name, _)| name == protocol)
+    }
+
+    /// What it says of itself for `protocol`.
+    pub(super) fn metadata(&self, protocol: Option<&Text>) -> Bytes {
+        let known = self.protocols.iter().find(|(name, _)| Some(name) == protocol);
+        known.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn for_leader(&self, id: &Text, protocol: Option<&Text>) -> JoinedMember {
+        JoinedMember {
+            member: id.clone(),
+            instance: self.instance.clone(),
+            metadata: self.metadata(protocol),
+        }
+    }
+
+    /// Answers what it has parked.
+    pub(super) fn turn_away(&mut self, id: &Text, code: ErrorCode, out: &mut Replies) {
+        if let Some(request) = self.joining.take() {
+            out.push((request, refused_join(id.clone(), code)));
+        }
+        self.turn_sync_away(code, out);
+    }
+
+    /// Answers its parked sync.
+    pub(super) fn turn_sync_away(&mut self, code: ErrorCode, out: &mut Replies) {
+        if let Some(request) = self.syncing.take() {
+            out.push((request, refused_sync(code)));
+        }
+    }
+}

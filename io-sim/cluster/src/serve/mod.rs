@@ -1,0 +1,217 @@
+//! A cluster in this process, served over TCP: for tests, for demos, as a broker for development.
+//!
+//! One task owns the machine, so nothing is locked. Each broker has a listener of its own, each connection a
+//! task. A connection has one request in work at a time, as with Kafka: answers come in the order of
+//! the requests, and a parked one holds those behind it.
+
+mod connection;
+mod listener;
+mod owner;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use evenkeel_core::model::{BrokerId, WallTime};
+use tokio::net::TcpListener;
+
+use crate::cluster::{Cluster, ClusterConfig, Input};
+use crate::message::{BrokerAddress, Refusal, Text};
+use listener::Listening;
+use owner::Owner;
+
+/// Why a cluster does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be listened at.
+    #[error("cannot listen at {address}: {cause}; choose another port, or 0 for any that is free")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A topic default is not legal.
+    #[error("the defaults for topics are not legal: {}", .0.message.as_deref().unwrap_or_default())]
+    Defaults(Refusal),
+    /// There is no such broker, or the cluster has been shut down.
+    #[error("broker {0} cannot be started: the cluster has none with that number, or has been shut down")]
+    Unknown(BrokerId),
+}
+
+/// How a [`DevCluster`] is set up.
+#[derive(Debug, Clone)]
+pub struct DevClusterBuilder {
+    brokers: u16,
+    host: IpAddr,
+    port: u16,
+    advertised: Option<Text>,
+    seed: Option<u64>,
+    config: ClusterConfig,
+}
+
+impl DevClusterBuilder {
+    /// How many brokers. One.
+    #[must_use]
+    pub const fn brokers(mut self, count: u16) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// Where to listen: the first broker at `port`, the next at the ports that follow. Port 0, the default, lets the
+    /// system choose for each.
+    #[must_use]
+    pub const fn listen(mut self, host: IpAddr, port: u16) -> Self {
+        self.host = host;
+        self.port = port;
+        self
+    }
+
+    /// The host that clients are told to connect to, if it is not the one that is listened at.
+    #[must_use]
+    pub fn advertise(mut self, host: impl Into<Text>) -> Self {
+        self.advertised = Some(host.into());
+        self
+    }
+
+    /// Makes ids repeatable.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Everything else; its brokers and its start time are set by [`start`](Self::start).
+    #[must_use]
+    pub fn config(mut self, config: ClusterConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Starts the cluster within the tokio runtime that this is called in. It takes connections when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`] if a port is taken or a default is not legal.
+    pub async fn start(self) -> Result<DevCluster, StartError> {
+        let mut listeners = Vec::new();
+        let mut addresses = BTreeMap::new();
+        let mut config = self.config;
+        config.brokers.clear();
+        for nth in 0..self.brokers {
+            let port = if self.port == 0 { 0 } else { self.port.saturating_add(nth) };
+            let wanted = SocketAddr::new(self.host, port);
+            let listener = listen(wanted).await?;
+            let address =
+                listener.local_addr().map_err(|cause| StartError::Listen { address: wanted, cause })?;
+            let broker = BrokerId(i32::from(nth) + 1);
+            let host = self.advertised.clone().unwrap_or_else(|| advertised(self.host));
+            config.brokers.push(BrokerAddress { broker, host, port: address.port() });
+            addresses.insert(broker, address);
+            listeners.push((broker, listener));
+        }
+        config.started = wall_now();
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        let advertised = config.brokers.iter().map(|address| (address.broker, address.clone())).collect();
+        let owner = Owner::start(Cluster::new(config, seed).map_err(StartError::Defaults)?);
+        let listening = listeners
+            .into_iter()
+            .map(|(broker, listener)| (broker, Listening::start(broker, listener, owner.clone())))
+            .collect();
+        Ok(DevCluster { owner, addresses, advertised, listening })
+    }
+}
+
+/// A cluster in this process. It ends when this is dropped.
+#[derive(Debug)]
+pub struct DevCluster {
+    owner: Owner,
+    addresses: BTreeMap<BrokerId, SocketAddr>,
+    advertised: BTreeMap<BrokerId, BrokerAddress>,
+    listening: BTreeMap<BrokerId, Listening>,
+}
+
+impl DevCluster {
+    /// One broker at a free port of the loopback interface, unless told otherwise.
+    #[must_use]
+    pub fn builder() -> DevClusterBuilder {
+        DevClusterBuilder {
+            brokers: 1,
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            advertised: None,
+            seed: None,
+            config: ClusterConfig::default(),
+        }
+    }
+
+    /// Where each broker listens, dead ones included.
+    pub fn addresses(&self) -> impl Iterator<Item = (BrokerId, SocketAddr)> + '_ {
+        self.addresses.iter().map(|(broker, address)| (*broker, *address))
+    }
+
+    /// What a client takes as bootstrap servers: all addresses with commas between them.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        self.addresses.values().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Kills a broker: its connections break, its partitions and groups move. Its logs stay. Without effect if it is
+    /// dead.
+    pub async fn kill(&mut self, broker: BrokerId) {
+        if let Some(listening) = self.listening.remove(&broker) {
+            listening.stop().await;
+            self.owner.tell(Input::BrokerDied { broker }).await;
+        }
+    }
+
+    /// Starts a broker that was killed, at the same address. Without effect if it lives.
+    ///
+    /// # Errors
+    /// [`StartError`] if there is no such broker, or its port has been taken meanwhile.
+    pub async fn start(&mut self, broker: BrokerId) -> Result<(), StartError> {
+        if self.listening.contains_key(&broker) {
+            return Ok(());
+        }
+        let (Some(address), Some(advertised)) = (self.addresses.get(&broker), self.advertised.get(&broker))
+        else {
+            return Err(StartError::Unknown(broker));
+        };
+        let listener = listen(*address).await?;
+        self.owner.tell(Input::BrokerStarted { address: advertised.clone() }).await;
+        self.listening.insert(broker, Listening::start(broker, listener, self.owner.clone()));
+        Ok(())
+    }
+
+    /// Lets something happen to the cluster: a leader moves, a follower stalls.
+    pub async fn tell(&self, input: Input) {
+        self.owner.tell(input).await;
+    }
+
+    /// What all logs weigh, replicas counted each.
+    pub async fn retained_bytes(&self) -> u64 {
+        self.owner.retained_bytes().await
+    }
+
+    /// Ends the cluster, and returns when nothing of it is left.
+    pub async fn shutdown(mut self) {
+        for (_, listening) in std::mem::take(&mut self.listening) {
+            listening.stop().await;
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+}
+
+/// The host that clients of this machine reach a listener at.
+fn advertised(host: IpAddr) -> Text {
+    if host.is_unspecified() { "localhost".into() } else { host.to_string().into() }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that tells the machine what time it is")]
+fn wall_now() -> WallTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    WallTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

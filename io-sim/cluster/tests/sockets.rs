@@ -1,0 +1,177 @@
+//! The cluster over real sockets: order of answers, parked requests, malformed frames, brokers that die.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use evenkeel_cluster::DevCluster;
+use evenkeel_core::model::BrokerId;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, FetchRequest, MetadataRequest, RequestHeader, ResponseHeader, ResponseKind,
+    TopicName, create_topics_request::CreatableTopic, fetch_request::FetchPartition,
+    fetch_request::FetchTopic,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, encode_request_header_into_buffer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longer than anything here takes; what is not done by then is broken.
+const SOON: Duration = Duration::from_secs(20);
+
+fn frame(key: ApiKey, version: i16, correlation: i32, request: &impl Encodable) -> Bytes {
+    let header = RequestHeader::default()
+        .with_request_api_key(key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_static_str("test")));
+    let mut bytes = BytesMut::new();
+    bytes.put_i32(0);
+    encode_request_header_into_buffer(&mut bytes, &header).unwrap();
+    request.encode(&mut bytes, version).unwrap();
+    let length = i32::try_from(bytes.len() - 4).unwrap();
+    bytes[..4].copy_from_slice(&length.to_be_bytes());
+    bytes.freeze()
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(cluster: &DevCluster, broker: i32) -> Self {
+        let address = cluster.addresses().find(|(id, _)| id.0 == broker).unwrap().1;
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// The next answer, or `None` if the broker closed the connection.
+    async fn answer(&mut self, key: ApiKey, version: i16) -> Option<(i32, ResponseKind)> {
+        let read = async {
+            let length = self.0.read_i32().await.ok()?;
+            let mut bytes = vec![0; usize::try_from(length).unwrap()];
+            self.0.read_exact(&mut bytes).await.ok()?;
+            let mut bytes = Bytes::from(bytes);
+            let header = ResponseHeader::decode(&mut bytes, key.response_header_version(version)).unwrap();
+            let answer = ResponseKind::decode(key, &mut bytes, version).unwrap();
+            assert!(bytes.is_empty());
+            Some((header.correlation_id, answer))
+        };
+        tokio::time::timeout(SOON, read).await.expect("an answer or the end")
+    }
+
+    async fn is_greeted(&mut self) -> bool {
+        self.send(&frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default())).await;
+        self.answer(ApiKey::ApiVersions, 0).await.is_some()
+    }
+
+    async fn brokers(&mut self) -> usize {
+        self.send(&frame(ApiKey::Metadata, 9, 2, &MetadataRequest::default())).await;
+        match self.answer(ApiKey::Metadata, 9).await {
+            Some((2, ResponseKind::Metadata(answer))) => answer.brokers.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn cluster(brokers: u16) -> DevCluster {
+    DevCluster::builder().brokers(brokers).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_parked_request_holds_those_behind_it() {
+    let cluster = cluster(1).await;
+    let mut client = Client::connect(&cluster, 1).await;
+    let new = CreatableTopic::default()
+        .with_name(TopicName(StrBytes::from_static_str("t")))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let create = kafka_protocol::messages::CreateTopicsRequest::default().with_topics(vec![new]);
+    client.send(&frame(ApiKey::CreateTopics, 5, 1, &create)).await;
+    assert!(client.answer(ApiKey::CreateTopics, 5).await.is_some());
+
+    let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("t")))
+        .with_partitions(vec![partition]);
+    let wait = Duration::from_millis(300);
+    let fetch = FetchRequest::default()
+        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap())
+        .with_min_bytes(1)
+        .with_max_bytes(1_000)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let begun = tokio::time::Instant::now();
+    let both = [
+        frame(ApiKey::Fetch, 11, 7, &fetch),
+        frame(ApiKey::ApiVersions, 0, 8, &ApiVersionsRequest::default()),
+    ]
+    .concat();
+    client.send(&both).await;
+    assert!(matches!(client.answer(ApiKey::Fetch, 11).await, Some((7, ResponseKind::Fetch(_)))));
+    assert!(begun.elapsed() >= wait, "it was parked for {:?}", begun.elapsed());
+    assert!(matches!(client.answer(ApiKey::ApiVersions, 0).await, Some((8, _))));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn malformed_frames_cost_a_connection_and_nothing_else() {
+    let cluster = cluster(1).await;
+    let announced = |length: i32| [&length.to_be_bytes()[..], &[0; 16]].concat();
+    let greeting = frame(ApiKey::ApiVersions, 3, 1, &ApiVersionsRequest::default());
+    for (what, bytes) in [
+        ("a negative length", announced(-1)),
+        ("no room for a header", announced(3)),
+        ("more than a broker takes", announced(i32::MAX)),
+        ("an unknown request", [&[0, 0, 0, 12][..], &999_i16.to_be_bytes(), &[0; 10]].concat()),
+        ("an unknown version", [&[0, 0, 0, 12][..], &[0, 1, 0, 99], &[0; 8]].concat()),
+        (
+            "half a header's client id",
+            [&[0, 0, 0, 12][..], &[0, 3, 0, 1, 0, 0, 0, 0, 0x7f, 0xff, 0, 0]].concat(),
+        ),
+    ] {
+        let mut client = Client::connect(&cluster, 1).await;
+        client.send(&bytes).await;
+        assert!(client.answer(ApiKey::ApiVersions, 0).await.is_none(), "{what}");
+        assert!(Client::connect(&cluster, 1).await.is_greeted().await, "after {what}");
+    }
+    // Half a frame, and the client is gone.
+    let mut half = Client::connect(&cluster, 1).await;
+    half.send(&greeting[..greeting.len() / 2]).await;
+    drop(half);
+    assert!(Client::connect(&cluster, 1).await.is_greeted().await);
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_byte_by_byte_is_a_frame() {
+    let cluster = cluster(1).await;
+    let mut client = Client::connect(&cluster, 1).await;
+    client.0.set_nodelay(true).unwrap();
+    for byte in frame(
+        ApiKey::ApiVersions,
+        3,
+        9,
+        &ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("test"))
+            .with_client_software_version(StrBytes::from_static_str("1.0")),
+    ) {
+        client.send(&[byte]).await;
+    }
+    assert!(matches!(client.answer(ApiKey::ApiVersions, 3).await, Some((9, _))));
+}
+
+#[tokio::test]
+async fn brokers_die_and_come_back_at_the_same_address() {
+    let mut cluster = cluster(3).await;
+    let (mut first, mut second) = (Client::connect(&cluster, 1).await, Client::connect(&cluster, 2).await);
+    assert_eq!((first.brokers().await, second.brokers().await), (3, 3));
+    cluster.kill(BrokerId(1)).await;
+    assert!(first.answer(ApiKey::ApiVersions, 0).await.is_none(), "its connections break");
+    assert_eq!(second.brokers().await, 2);
+    let address = cluster.addresses().next().unwrap().1;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    cluster.start(BrokerId(1)).await.unwrap();
+    assert_eq!(Client::connect(&cluster, 1).await.brokers().await, 3);
+    assert!(cluster.start(BrokerId(9)).await.is_err());
+    cluster.shutdown().await;
+    assert!(second.answer(ApiKey::ApiVersions, 0).await.is_none(), "nothing is left");
+}
