@@ -12,7 +12,7 @@ use futures_util::{FutureExt, select_biased};
 
 use super::clock::Alarm;
 use super::invoke::{Conclusion, Invocation, Invoke};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Remedy};
 use crate::machine::Machine;
 use crate::machine::consumer::{self, Arrival, CallId, HandlerId, Notice, Read, ReadFault, Ready};
 use crate::machine::delivery::Outcome;
@@ -240,7 +240,7 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
                 self.log(&notice);
                 (self.task.observer)(News::Notice(notice));
             }
-            Action::Released | Action::CommitRefused { .. } | Action::PartitionsChanged => {
+            Action::Released | Action::CommitRefused { .. } | Action::PartitionsCounted(_) => {
                 tracing::error!(
                     "an action between the halves of a member left it; this is a bug in evenkeel"
                 );
@@ -292,12 +292,20 @@ async fn count_partitions<K: Broker>(
     kafka: &K,
     topics: &[TopicName],
 ) -> Result<BTreeMap<TopicName, u32>, PortError> {
-    let metadata = kafka.metadata(topics).await?;
-    let known = |described: crate::ports::TopicMetadata| {
-        let partitions = described.partitions.ok()?.len();
-        Some((described.topic, u32::try_from(partitions).unwrap_or(u32::MAX)))
-    };
-    Ok(metadata.topics.into_iter().filter_map(known).collect())
+    let mut counts = BTreeMap::new();
+    for described in kafka.metadata(topics).await?.topics {
+        match described.partitions {
+            Ok(partitions) => {
+                counts.insert(described.topic, u32::try_from(partitions.len()).unwrap_or(u32::MAX));
+            }
+            Err(code) if code == ErrorCode::UnknownTopicOrPartition || code.remedy() == Remedy::GiveUp => {
+                tracing::warn!(topic = %described.topic, %code, "the topic cannot be assigned now");
+            }
+            // For now the broker cannot tell: assigning nothing of it would idle the group.
+            Err(code) => return Err(PortError::Refused(code)),
+        }
+    }
+    Ok(counts)
 }
 
 type Decoded = (TopicPartition, Result<Read<RecordRef>, ErrorCode>);

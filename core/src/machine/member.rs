@@ -36,7 +36,7 @@ pub enum Action<P> {
     /// Of the membership.
     Group(group::Action),
     /// Of the partitions. [`Released`](consumer::Action::Released), [`CommitRefused`](consumer::Action::CommitRefused)
-    /// and [`PartitionsChanged`](consumer::Action::PartitionsChanged) never come out.
+    /// and [`PartitionsCounted`](consumer::Action::PartitionsCounted) never come out.
     Consumer(consumer::Action<P>),
 }
 
@@ -126,7 +126,9 @@ impl<P: Clone> Member<P> {
             consumer::Action::CommitRefused { generation, code } => {
                 self.group.handle(now, group::Input::CommitRefused { generation, code });
             }
-            consumer::Action::PartitionsChanged => self.group.handle(now, group::Input::PartitionsChanged),
+            consumer::Action::PartitionsCounted(counts) => {
+                self.group.handle(now, group::Input::PartitionsCounted(counts));
+            }
             other => self.actions.push_back(Action::Consumer(other)),
         }
     }

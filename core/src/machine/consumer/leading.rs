@@ -3,6 +3,7 @@
 //! A failure of a whole request pauses its leader; a failure of one partition pauses only that partition. Waits grow
 //! until the thing that failed succeeds, so an outage costs a few requests a second at most.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use super::{Action, Consumer, Notice, Phase, Standing};
@@ -115,11 +116,11 @@ impl<P: Clone> Consumer<P> {
             }
         };
         let mut unavailable = false;
-        let mut changed = false;
+        let mut counts = BTreeMap::new();
         for described in metadata.topics {
-            let Some(topic) = self.topics.iter_mut().find(|topic| topic.name == described.topic) else {
+            if !self.topics.iter().any(|topic| topic.name == described.topic) {
                 continue;
-            };
+            }
             let partitions = match described.partitions {
                 Ok(partitions) => partitions,
                 Err(code) => {
@@ -129,8 +130,7 @@ impl<P: Clone> Consumer<P> {
                     continue;
                 }
             };
-            changed |= topic.partitions.is_some_and(|before| before != partitions.len());
-            topic.partitions = Some(partitions.len());
+            counts.insert(described.topic.clone(), u32::try_from(partitions.len()).unwrap_or(u32::MAX));
             for partition in partitions {
                 let at = TopicPartition { topic: described.topic.clone(), partition: partition.partition };
                 let Some(&slot) = self.places.get(&at) else { continue };
@@ -139,9 +139,7 @@ impl<P: Clone> Consumer<P> {
                 self.follow(slot, partition.leader);
             }
         }
-        if changed {
-            self.act(Action::PartitionsChanged);
-        }
+        self.act(Action::PartitionsCounted(counts));
         if unavailable || self.partitions.iter().any(|(_, partition)| partition.leader.is_none()) {
             self.survey.failures = self.survey.failures.saturating_add(1);
             self.survey_soon(now);

@@ -1,5 +1,6 @@
 //! What the consumer is told, and what it wants done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -210,8 +211,8 @@ pub enum Action<P> {
         /// The coordinator's answer.
         code: ErrorCode,
     },
-    /// For the group: a topic has other partitions than when they were assigned.
-    PartitionsChanged,
+    /// For the group: how many partitions topics have. Those that could not be seen are left out.
+    PartitionsCounted(BTreeMap<TopicName, u32>),
     /// For people and dashboards.
     Notice(Notice),
 }

@@ -90,8 +90,6 @@ struct Topic {
     name: TopicName,
     handlers: Vec<HandlerId>,
     fingerprint: Fingerprint,
-    /// How many partitions it had when it was last described.
-    partitions: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -197,7 +195,7 @@ impl<P: Clone> Consumer<P> {
                     config.handlers.iter().enumerate().filter(of_topic).map(|(id, _)| id).collect();
                 let fingerprint = Fingerprint::of(handlers.iter().map(|&id| &*config.handlers[id].name));
                 let handlers = handlers.into_iter().map(HandlerId).collect();
-                Topic { name: name.clone(), handlers, fingerprint, partitions: None }
+                Topic { name: name.clone(), handlers, fingerprint }
             })
             .collect();
         let handlers = config

@@ -245,12 +245,13 @@ fn next_of(handler: &mut super::Handler) -> Option<u32> {
     Some(next)
 }
 
+/// Whether a batch is to be taken apart for how it ended. One event that is ignored says nothing of the others, whose
+/// effects went with it.
 fn failed(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Done | Outcome::AlreadyDone | Outcome::Ignored | Outcome::World | Outcome::Cancelled => {
-            false
-        }
-        Outcome::Failed
+        Outcome::Done | Outcome::AlreadyDone | Outcome::World | Outcome::Cancelled => false,
+        Outcome::Ignored
+        | Outcome::Failed
         | Outcome::Permanent
         | Outcome::Panicked
         | Outcome::TimedOut

@@ -45,7 +45,7 @@ impl Machine for Group {
             Input::Synced { id, outcome } => self.on_synced(now, id, outcome),
             Input::HeartbeatDone { id, outcome } => self.on_heartbeat(now, id, outcome),
             Input::Left { id, .. } => self.on_left(id),
-            Input::PartitionsChanged => self.on_partitions_changed(),
+            Input::PartitionsCounted(counts) => self.on_counted(&counts),
             Input::Released { id } => self.on_released(id),
             Input::CommitRefused { generation, code } => self.on_commit_refused(now, generation, code),
             Input::Stop => self.on_stop(),
@@ -209,7 +209,6 @@ impl Group {
             members,
             lookup: Lookup::Out(id),
             joined: now,
-            outdated: false,
         });
     }
 
@@ -239,7 +238,7 @@ impl Group {
                     .map(|(member, partitions)| (member, Assignment { partitions, user_data: None }.encode()))
                     .collect();
                 let (coordinator, answer) = (pending.coordinator, pending.answer.clone());
-                let role = Role::Leader { outdated: pending.outdated };
+                let role = Role::Leader { assigned: partitions };
                 self.sync(coordinator, &answer, assignments, role);
             }
             Err(error) => {
@@ -257,7 +256,9 @@ impl Group {
 
     fn on_synced(&mut self, now: Time, id: RequestId, outcome: Result<Bytes, PortError>) {
         let (membership, role) = match &self.state {
-            State::Syncing { id: asked, membership, role } if *asked == id => (membership.clone(), *role),
+            State::Syncing { id: asked, membership, role } if *asked == id => {
+                (membership.clone(), role.clone())
+            }
             _ => return self.late(),
         };
         let coordinator = membership.coordinator;
@@ -295,10 +296,6 @@ impl Group {
         self.actions.push_back(Action::Assigned { membership: membership.clone(), partitions });
         let pulse = Pulse::Due(now + self.config.heartbeat_interval);
         self.state = State::Stable(Tenure { membership, role, renewed: now, pulse });
-        if role == (Role::Leader { outdated: true }) {
-            self.marks.hit("partitions changed while they were assigned");
-            self.revoke(Then::Rejoin);
-        }
     }
 
     fn on_heartbeat(&mut self, now: Time, id: RequestId, outcome: Result<(), PortError>) {
@@ -366,13 +363,20 @@ impl Group {
         }
     }
 
-    fn on_partitions_changed(&mut self) {
-        match &mut self.state {
-            State::Stable(Tenure { role: Role::Leader { .. }, .. }) => self.revoke(Then::Rejoin),
-            State::Describing(Description { outdated, .. })
-            | State::Syncing { role: Role::Leader { outdated }, .. } => *outdated = true,
-            // The others are not this member's to assign, or are asked for again before it assigns them.
-            _ => self.marks.hit("partitions changed, and nothing to do"),
+    /// A count is compared with the one that was assigned from, not with an earlier look: a broker that lags may have
+    /// told the leader that a topic is not there, or it may have come since.
+    fn on_counted(&mut self, counts: &BTreeMap<TopicName, u32>) {
+        match &self.state {
+            State::Stable(Tenure { role: Role::Leader { assigned }, .. }) => {
+                let differs =
+                    |(topic, count): (&TopicName, &u32)| assigned.get(topic).copied().unwrap_or(0) != *count;
+                if counts.iter().any(differs) {
+                    self.marks.hit("other partitions than were assigned");
+                    self.revoke(Then::Rejoin);
+                }
+            }
+            // Not this member's to assign, or the next count comes when they are assigned.
+            _ => self.marks.hit("partitions counted, and nothing to do"),
         }
     }
 

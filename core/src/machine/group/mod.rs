@@ -157,9 +157,9 @@ pub enum Input {
         /// Whether it worked; the member is gone either way.
         outcome: Result<(), PortError>,
     },
-    /// The topics have other partition counts than when they were last described. Only the leader acts on it, since
-    /// only a leader's join makes a stable group rebalance.
-    PartitionsChanged,
+    /// How many partitions topics have now; those that could not be seen are left out. Only the leader acts on it, if
+    /// it assigned from other counts, since only a leader's join makes a stable group rebalance.
+    PartitionsCounted(BTreeMap<TopicName, u32>),
     /// The owner drained and committed what [`Action::Revoke`] asked for.
     Released {
         /// The request.

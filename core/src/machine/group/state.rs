@@ -1,10 +1,11 @@
 //! The states of a member, each named for what it awaits and carrying what it needs to go on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Membership;
 use super::assignor::Subscriber;
-use crate::model::{BrokerId, RequestId, Time};
+use crate::model::{BrokerId, RequestId, Time, TopicName};
 use crate::ports::JoinAnswer;
 
 /// Why a member wants to be woken. The most serious come first.
@@ -76,12 +77,12 @@ pub(super) enum Then {
 }
 
 /// What a member is in its generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     Follower,
     Leader {
-        /// Whether the partitions it assigned have changed before it was through.
-        outdated: bool,
+        /// How many partitions each topic had when they were assigned. A topic that was not there is not in it.
+        assigned: BTreeMap<TopicName, u32>,
     },
 }
 
@@ -94,7 +95,6 @@ pub(super) struct Description {
     pub(super) lookup: Lookup,
     /// When the join was answered. A leader that cannot see the topics for a session keeps the group waiting no longer.
     pub(super) joined: Time,
-    pub(super) outdated: bool,
 }
 
 /// How far a leader's question is.

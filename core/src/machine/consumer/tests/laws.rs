@@ -232,7 +232,8 @@ impl Laws {
         }
         for &one in &running.work {
             match outcome {
-                Outcome::Done | Outcome::AlreadyDone | Outcome::Ignored => self.settle(one),
+                Outcome::Done | Outcome::AlreadyDone => self.settle(one),
+                Outcome::Ignored if running.work.len() == 1 => self.settle(one),
                 Outcome::World | Outcome::Cancelled => {
                     self.tried.insert(one);
                 }

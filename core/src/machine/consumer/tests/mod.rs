@@ -112,7 +112,8 @@ struct Member {
     notices: Vec<Notice>,
     released: usize,
     refused: Vec<(Generation, ErrorCode)>,
-    partitions_changed: usize,
+    /// The last count that was told to the group.
+    counted: BTreeMap<TopicName, u32>,
     metadata: Metadata,
     requests: usize,
 }
@@ -131,7 +132,7 @@ impl Member {
             notices: Vec::new(),
             released: 0,
             refused: Vec::new(),
-            partitions_changed: 0,
+            counted: BTreeMap::new(),
             metadata: Metadata::default(),
             requests: 0,
         }
@@ -198,7 +199,7 @@ impl Member {
                 Action::Notice(notice) => self.notices.push(notice),
                 Action::Released => self.released += 1,
                 Action::CommitRefused { generation, code } => self.refused.push((generation, code)),
-                Action::PartitionsChanged => self.partitions_changed += 1,
+                Action::PartitionsCounted(counts) => self.counted = counts,
                 request => {
                     self.requests += 1;
                     self.open.push_back(request);

@@ -290,12 +290,13 @@ fn a_partition_that_an_answer_leaves_out_is_asked_for_again_after_a_wait() {
 }
 
 #[test]
-fn other_partitions_than_before_are_told_to_the_group_once() {
+fn every_count_of_partitions_is_told_to_the_group() {
     let mut member = Member::reading(shop(), &[("orders/0", 0)]);
-    for (leaders, told) in [(&[1][..], 0), (&[1, 1], 1), (&[1, 1], 1), (&[1, 1, 1], 2)] {
+    for (leaders, told) in [(&[1][..], 1), (&[1, 1], 2), (&[1, 1], 2), (&[1, 1, 1], 3)] {
+        member.counted.clear();
         member.pass(5 * SECOND);
         member.described(&[("orders", leaders)]);
-        assert_eq!(member.partitions_changed, told);
+        assert_eq!(member.counted, BTreeMap::from([(topic("orders"), told)]));
     }
 }
 

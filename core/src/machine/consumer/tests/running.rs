@@ -242,3 +242,15 @@ fn a_broken_partition_is_never_committed_again() {
     member.revoke(SECOND);
     assert_eq!(member.released, 1);
 }
+
+/// A handler of batches may not settle a neighbour's event by ignoring its own: what it did for the batch is undone.
+#[test]
+fn an_ignored_batch_is_taken_apart() {
+    let mut config = shop();
+    config.handlers[0].batch = number(3);
+    let mut member = Member::reading(config, &[("orders/0", 0)]);
+    member.fetched("orders/0", "0a 1b 2c");
+    assert_eq!(member.started(), ["charge orders/0@0 orders/0@1 orders/0@2"]);
+    member.finish("charge orders/0@0 orders/0@1 orders/0@2", Outcome::Ignored);
+    assert_eq!(member.started(), ["charge orders/0@0", "charge orders/0@1", "charge orders/0@2"]);
+}

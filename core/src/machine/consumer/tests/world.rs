@@ -447,7 +447,7 @@ impl World {
                     self.after(1, Step::Lose);
                 }
             }
-            Action::PartitionsChanged => {}
+            Action::PartitionsCounted(_) => {}
             Action::Notice(notice) => return self.notice(notice),
             Action::Commit { .. }
             | Action::Fetch { .. }

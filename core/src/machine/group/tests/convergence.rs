@@ -406,7 +406,7 @@ proptest! {
         world.settle("the faults");
 
         world.partitions = 8;
-        (0..3).for_each(|node| world.input(node, Input::PartitionsChanged));
+        (0..3).for_each(|node| world.input(node, Input::PartitionsCounted(BTreeMap::from([(topic("t"), 8)]))));
         world.settle("three partitions more");
 
         world.input(1, Input::Stop);

@@ -202,30 +202,35 @@ fn a_refused_commit_ends_a_drain_whose_generation_is_over() {
     assert_eq!(bench.wake(), "Join(m1)@1");
 }
 
+fn counted(count: u32) -> Input {
+    Input::PartitionsCounted(BTreeMap::from([(topic("t"), count)]))
+}
+
 #[test]
-fn a_leader_rejoins_when_partitions_change_a_follower_does_not() {
-    let mut bench = Bench::leading(config());
-    assert_eq!(bench.input(Input::PartitionsChanged), "Revoke");
-    assert_eq!(bench.input(Input::PartitionsChanged), "");
+fn a_leader_rejoins_when_it_assigned_from_other_counts_a_follower_does_not() {
+    let mut bench = Bench::describing(config());
+    assert_eq!(bench.input(counted(3)), "", "what it assigns from is on its way");
+    assert_eq!(bench.described(2), "Sync(m1 leads 2)@1");
+    assert_eq!(bench.input(counted(3)), "", "the count will come again");
+    assert_eq!(bench.synced(&[]), "Assigned()");
+    assert_eq!(bench.input(counted(2)), "");
+    assert_eq!(bench.input(Input::PartitionsCounted(BTreeMap::new())), "", "a topic that was not seen");
+    assert_eq!(bench.input(counted(3)), "Revoke");
+    assert_eq!(bench.input(counted(3)), "");
     assert_eq!(bench.released(), "Join(m1)@1");
 
     let mut bench = Bench::stable(config());
-    assert_eq!(bench.input(Input::PartitionsChanged), "");
+    assert_eq!(bench.input(counted(3)), "");
     assert_eq!(bench.wake(), "Heartbeat@1");
 }
 
 #[test]
-fn partitions_that_change_while_they_are_assigned_are_assigned_again() {
+fn a_topic_that_was_not_there_is_assigned_when_it_comes() {
     let mut bench = Bench::describing(config());
-    assert_eq!(bench.input(Input::PartitionsChanged), "");
-    assert_eq!(bench.described(2), "Sync(m1 leads 2)@1");
-    assert_eq!(bench.synced(&[]), "Assigned() Revoke");
-
-    let mut bench = Bench::describing(config());
-    assert_eq!(bench.described(2), "Sync(m1 leads 2)@1");
-    assert_eq!(bench.input(Input::PartitionsChanged), "");
-    assert_eq!(bench.synced(&[]), "Assigned() Revoke");
-    assert_eq!(bench.released(), "Join(m1)@1");
+    let id = bench.id();
+    bench.input(Input::TopicsDescribed { id, outcome: Ok(BTreeMap::new()) });
+    assert_eq!(bench.synced(&[]), "Assigned()");
+    assert_eq!(bench.input(counted(3)), "Revoke");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn any_stray(mortal: bool) -> impl Strategy<Value = Input> {
     let id = || (0u64..60).prop_map(RequestId);
     let mut strays = vec![
         Just(Input::Start).boxed(),
-        Just(Input::PartitionsChanged).boxed(),
+        Just(Input::PartitionsCounted(BTreeMap::from([(topic("t"), 4)]))).boxed(),
         id().prop_map(|id| Input::CoordinatorFound { id, outcome: Ok(BrokerId(4)) }).boxed(),
         id().prop_map(|id| Input::Joined { id, outcome: Ok(generation(3, "m1")) }).boxed(),
         id().prop_map(|id| Input::TopicsDescribed { id, outcome: Ok(BTreeMap::new()) }).boxed(),

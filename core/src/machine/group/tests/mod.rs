@@ -260,14 +260,6 @@ impl Bench {
         bench
     }
 
-    /// Stable as the leader.
-    pub(super) fn leading(config: GroupConfig) -> Self {
-        let mut bench = Self::describing(config);
-        assert_eq!(bench.described(2), "Sync(m1 leads 2)@1");
-        assert_eq!(bench.synced(&[partition("t", 0)]), "Assigned(t/0)");
-        bench
-    }
-
     /// Stable, with a heartbeat out.
     pub(super) fn beating(config: GroupConfig) -> Self {
         let mut bench = Self::stable(config);
