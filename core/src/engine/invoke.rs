@@ -6,6 +6,7 @@
 mod exactly_once;
 mod idempotent;
 
+use std::error::Error;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -19,12 +20,16 @@ use futures_util::future::{BoxFuture, Either, select};
 pub(crate) use exactly_once::{ExactlyOnce, ExactlyOnceBatch};
 pub(crate) use idempotent::{Idempotent, IdempotentBatch};
 
+use crate::error::{ProduceError, ProduceFailure};
 use crate::machine::consumer::Ready;
 use crate::machine::delivery::Outcome;
 use crate::model::cloudevents::{self, Decoded};
 use crate::model::{Arrival, Codec, ErrorKind, Event, HandlerError, Headers, Route, Topic};
 use crate::ports::Runtime;
 use crate::records::RecordRef;
+
+/// Longer chains of sources than this are circles.
+const LONGEST_CHAIN: usize = 64;
 
 /// What one call of a handler is about.
 #[derive(Debug)]
@@ -53,6 +58,23 @@ impl From<Outcome> for Conclusion {
 pub(crate) trait Invoke: Send + Sync {
     /// Calls it. Dropping the future cancels the call and rolls back what it began.
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, Conclusion>;
+}
+
+/// Whether the handler could not produce because of the cluster: that is no attempt at its event.
+fn is_outage(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    for _ in 0..LONGEST_CHAIN {
+        let Some(error) = cause else { return false };
+        // A call's error speaks for all its events; its source is the first of them.
+        if let Some(call) = error.downcast_ref::<ProduceError>() {
+            return call.is_outage();
+        }
+        if let Some(event) = error.downcast_ref::<ProduceFailure>() {
+            return event.is_outage();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What became of a handler's future.
@@ -131,11 +153,36 @@ impl<R: Runtime, T, C: Codec<T>> Desk<R, T, C> {
             }
         };
         let outcome = match error.kind() {
+            ErrorKind::Retry if is_outage(error.cause()) => Outcome::World,
             ErrorKind::Retry => Outcome::Failed,
             ErrorKind::Permanent => Outcome::Permanent,
             ErrorKind::Ignore => Outcome::Ignored,
         };
         tracing::warn!(%group, %handler, %topic, error = error.cause(), ?outcome, "the handler failed");
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TopicName;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the order could not be passed on")]
+    struct Wrapped(#[source] ProduceError);
+
+    #[test]
+    fn a_cluster_out_of_reach_is_found_in_what_a_handler_returns() {
+        let topic = TopicName::new("orders").expect("a legal name");
+        let late = || ProduceFailure::TimedOut { topic: topic.clone(), after: Duration::ZERO, cause: None };
+        let failed =
+            |failures: Vec<ProduceFailure>| ProduceError::Failed(failures.into_iter().map(Err).collect());
+        let of = |error: ProduceError| is_outage(HandlerError::retry(Wrapped(error)).cause());
+        assert!(of(failed(vec![late(), late()])));
+        assert!(of(ProduceError::Closed));
+        assert!(!of(failed(vec![late(), ProduceFailure::UnknownTopic(topic.clone())])));
+        assert!(is_outage(HandlerError::retry(late()).cause()));
+        assert!(!is_outage(HandlerError::retry("anything else").cause()));
     }
 }

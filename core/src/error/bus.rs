@@ -70,6 +70,19 @@ impl ProduceError {
         }
     }
 
+    /// Whether every event that failed did so because the cluster was out of reach, or the bus was shut down. A handler
+    /// that fails with such an error is called again, and no attempt is counted.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Failed(outcomes) => {
+                outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(ProduceFailure::is_outage)
+            }
+            Self::Name(_) | Self::Encode(_) => false,
+        }
+    }
+
     /// Whether any event may have been written although it is not known.
     #[must_use]
     pub fn is_unknown(&self) -> bool {

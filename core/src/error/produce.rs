@@ -74,6 +74,18 @@ impl ProduceFailure {
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }
+
+    /// Whether the cluster was out of reach or the producer closed, so that the same event may well be taken later.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::TimedOut { .. } | Self::Closed(_) => true,
+            Self::UnknownTopic(_)
+            | Self::Inaccessible { .. }
+            | Self::TooBig { .. }
+            | Self::Refused { .. } => false,
+        }
+    }
 }
 
 struct Limit(Option<u32>);
@@ -153,6 +165,8 @@ mod tests {
         ] {
             assert_eq!(failure.to_string(), message);
             assert_eq!(failure.is_unknown(), message.contains("unknown"));
+            let passing = ["unknown", "not written within", "after the producer was closed"];
+            assert_eq!(failure.is_outage(), passing.iter().any(|sign| message.contains(sign)));
         }
     }
 }

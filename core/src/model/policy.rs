@@ -128,7 +128,8 @@ impl HandlerError {
         Self { kind: ErrorKind::Permanent, cause: cause.into() }
     }
 
-    /// Worth a report, but the event is handled.
+    /// Worth a report, but the event is handled. What an exactly-once handler wrote in this call is rolled back; a batch
+    /// is taken apart, and its events are handled one by one.
     pub fn ignore(cause: impl Into<BoxError>) -> Self {
         Self { kind: ErrorKind::Ignore, cause: cause.into() }
     }
