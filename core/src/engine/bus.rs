@@ -149,8 +149,9 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
         Subscription::new(self, topic)
     }
 
-    /// Has `observer` told of assignments, notices and ends, in place of an earlier one. It is called on the tasks that
-    /// do the work, so it must be quick and must not block. What happens is logged through `tracing` as well.
+    /// Has `observer` told of assignments, notices and ends, in place of an earlier one. Set it before the bus is
+    /// started. It is called on the tasks that do the work, so it must be quick and must not block; if it panics, that
+    /// is logged, and the work goes on. What happens is logged through `tracing` as well.
     pub fn observe(&self, observer: impl Fn(&GroupName, &News) + Send + Sync + 'static) {
         self.shared.observer.with(|told| *told = Some(Arc::new(observer)));
     }

@@ -37,7 +37,8 @@ impl OnFailure {
 }
 
 /// How often and how long a handler is tried with one event. Only what the handler itself answers, its time limit and
-/// its panics count as attempts: an unreachable database or broker does not use retries up.
+/// its panics count as attempts. An exactly-once handler's database that cannot be reached uses no retries up, nor do
+/// brokers that take no event from a handler; an `idempotent` handler answers for its own use of a database.
 ///
 /// ```
 /// use std::time::Duration;

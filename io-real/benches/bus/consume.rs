@@ -54,7 +54,8 @@ async fn until_all(bus: Bus) -> Result<Sample, Anyhow> {
     })
     .await?;
     if let Some(running) = running {
-        running.shutdown().await;
+        let left = running.shutdown().await;
+        assert!(left.is_clean(), "{left:?}");
     }
     Ok(sample)
 }

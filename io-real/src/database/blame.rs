@@ -67,12 +67,12 @@ fn fault_of_sqlx(error: &sqlx::Error) -> Fault<'_> {
         sqlx::Error::Database(error) => Fault::Answered(&**error),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => Fault::Lost,
-        // Rows, columns, arguments: what the handler asked for. The enum may grow, and what is not known to be the
+        // Rows, columns, arguments (too many of them are a `Protocol`): what the handler asked for. A stream that is
+        // damaged is a `Protocol` too, and shows again in the rollback. The enum may grow, and what is not known to be the
         // world's must not be retried without end.
         _ => Fault::None,
     }
@@ -121,6 +121,7 @@ mod tests {
             Charge::Expired,
             Charge::Wrapped(sqlx::Error::RowNotFound),
             Charge::Transparent(sqlx::Error::RowNotFound),
+            Charge::Wrapped(sqlx::Error::Protocol("too many arguments for query: 65536".into())),
             Charge::Boxed(Box::new(io::Error::other("a file is missing"))),
         ] {
             assert!(matches!(fault_of(&error), Fault::None), "{error:?}");

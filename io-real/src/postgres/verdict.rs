@@ -32,6 +32,9 @@ fn blame_of_state(state: &str) -> Blame {
         "40002" => Blame::Handler,
         // A standby: the server lost its leading part, or the address leads elsewhere now.
         "25006" => Blame::World,
+        // What was sent makes no sense to the server, a statement with too few arguments for one. Poolers say so of lost
+        // servers too, but those end the session, and then the rollback fails: the engine looks there.
+        "08P01" => Blame::Handler,
         // The session was idle in its transaction for too long: the process was paused.
         "25P03" => Blame::World,
         // A lock was not granted in time.
@@ -85,8 +88,8 @@ mod tests {
             "57P02", "57P03", "58030",
         ];
         let handler = [
-            "", "4", "22001", "22012", "23505", "23503", "25P02", "40002", "42601", "42P01", "57014",
-            "P0001", "XX000",
+            "", "4", "08P01", "22001", "22012", "23505", "23503", "25P02", "40002", "42601", "42P01",
+            "57014", "P0001", "XX000",
         ];
         for state in world {
             assert_eq!(blame_of_state(state), Blame::World, "{state}");

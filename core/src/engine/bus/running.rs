@@ -1,5 +1,6 @@
 //! A bus at work, and how it comes to rest.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub enum StartError {
 }
 
 /// What a shutdown left undone.
+#[must_use = "tells what will be delivered again"]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Leftover {
     /// Groups whose members had not left when the deadline came. Their partitions are given to others when the session
@@ -111,8 +113,10 @@ where
             {
                 tracing::trace!(group = %name, "readiness was told before");
             }
-            if let Some(observer) = &observer {
-                observer(&name, &news);
+            if let Some(observer) = &observer
+                && catch_unwind(AssertUnwindSafe(|| observer(&name, &news))).is_err()
+            {
+                tracing::error!(group = %name, ?news, "the observer panicked");
             }
         };
         let task = MemberTask {
