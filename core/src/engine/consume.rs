@@ -116,6 +116,15 @@ async fn next_stop(stop: &Receiver<Time>) -> Time {
     }
 }
 
+/// The outcome of a request; a panic while it is made or its answer is decoded is one too, as the member would wait
+/// for ever otherwise. By then the request may have been sent, so it may have happened.
+async fn unless_panicked<T>(request: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
+    AssertUnwindSafe(request).catch_unwind().await.unwrap_or_else(|_panic| {
+        tracing::error!("a request or the decoding of its answer panicked; this is a bug in evenkeel");
+        Err(PortError::Malformed { server: "the cluster".into(), cause: "decoding it panicked".into() })
+    })
+}
+
 impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
     fn forget_call(&mut self, input: &Input<RecordRef>) {
         if let Input::Consumer(consumer::Input::Finished { call, .. }) = input {
@@ -123,15 +132,15 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
         }
     }
 
-    /// Sends a request on its way; its answer comes back as an input.
+    /// Sends a request on its way. Whatever becomes of it, its answer comes back exactly once, as an input.
     fn ask<T: Send + 'static>(
         &self,
-        request: impl Future<Output = T> + Send + 'static,
-        answer: impl FnOnce(T) -> Input<RecordRef> + Send + 'static,
+        request: impl Future<Output = Result<T, PortError>> + Send + 'static,
+        answer: impl FnOnce(Result<T, PortError>) -> Input<RecordRef> + Send + 'static,
     ) {
         let inbox = self.inbox.clone();
         self.task.runtime.spawn(async move {
-            let input = answer(request.await);
+            let input = answer(unless_panicked(request).await);
             if inbox.send(input).await.is_err() {
                 tracing::trace!("an answer came after its member had left");
             }
@@ -154,10 +163,14 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
                 .ask(async move { kafka.find_coordinator(&group).await }, move |outcome| {
                     Input::Group(In::CoordinatorFound { id, outcome })
                 }),
-            Action::Join { id, broker, request } => self
-                .ask(async move { kafka.join(broker, request).await }, move |outcome| {
+            Action::Join { id, broker, request } => {
+                // A join's errors come with the id to join again with.
+                let member = request.member.clone();
+                self.ask(async move { Ok(kafka.join(broker, request).await) }, move |outcome| {
+                    let outcome = outcome.unwrap_or_else(|error| Err((error, member)));
                     Input::Group(In::Joined { id, outcome })
-                }),
+                });
+            }
             Action::DescribeTopics { id, topics } => self
                 .ask(async move { count_partitions(&*kafka, &topics).await }, move |outcome| {
                     Input::Group(In::TopicsDescribed { id, outcome })
@@ -350,4 +363,27 @@ fn digest(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(request: impl Future<Output = Result<u32, PortError>>) -> Result<u32, PortError> {
+        unless_panicked(request).now_or_never().expect("the request does not wait")
+    }
+
+    #[test]
+    fn a_request_that_panics_is_answered_and_may_have_happened() {
+        let error = outcome(async { panic!("planted") }).expect_err("there is no answer");
+        assert!(error.may_have_happened(), "{error:?}");
+        assert_eq!(error.to_string(), "the cluster sent an answer that cannot be read: decoding it panicked");
+    }
+
+    #[test]
+    fn other_outcomes_are_left_alone() {
+        let refused = PortError::Refused(ErrorCode::NotCoordinator);
+        assert_eq!(outcome(async { Ok(7) }), Ok(7));
+        assert_eq!(outcome(async { Err(PortError::Refused(ErrorCode::NotCoordinator)) }), Err(refused));
+    }
 }

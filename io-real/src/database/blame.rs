@@ -71,9 +71,9 @@ fn fault_of_sqlx(error: &sqlx::Error) -> Fault<'_> {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => Fault::Lost,
-        // Rows, columns, arguments (too many of them are a `Protocol`): what the handler asked for. A stream that is
-        // damaged is a `Protocol` too, and shows again in the rollback. The enum may grow, and what is not known to be the
-        // world's must not be retried without end.
+        // Rows, columns, arguments (too many of them are a `Protocol`): what the handler asked for. A stream that
+        // is damaged is a `Protocol` too, and shows again in the rollback. The enum may grow, and what is not known
+        // to be the world's must not be retried without end.
         _ => Fault::None,
     }
 }
