@@ -45,6 +45,10 @@ number! {
     LeaderEpoch(i32)
 }
 number! {
+    /// The id of one life of a topic: a topic that is deleted and made anew has the same name and another id.
+    TopicId(u128)
+}
+number! {
     /// Counts the assignments of one partition to one member. What belongs to an older epoch has no effect any more.
     Epoch(u32)
 }

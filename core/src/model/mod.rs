@@ -21,7 +21,7 @@ pub use handler::{BatchHandler, BatchTxHandler, Handler, TxHandler};
 pub use headers::Headers;
 pub use ids::{
     BrokerId, Epoch, Generation, GroupName, LeaderEpoch, MAX_NAME_LENGTH, MemberId, Offset, PartitionId,
-    RequestId, TopicName, TopicPartition,
+    RequestId, TopicId, TopicName, TopicPartition,
 };
 pub use new_event::NewEvent;
 pub use payload::{BoxError, Codec, Json, MediaType, PayloadError, Raw, Tombstones};

@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::PortError;
 use crate::error::ErrorCode;
-use crate::model::{BrokerId, Header, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, WallTime};
+use crate::model::{
+    BrokerId, Header, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition, WallTime,
+};
 use crate::records::Batches;
 
 /// What the cluster says of itself.
@@ -26,6 +28,8 @@ pub struct Metadata {
 pub struct TopicMetadata {
     /// The topic.
     pub topic: TopicName,
+    /// Which life of the topic this is; `None` if the broker does not tell.
+    pub id: Option<TopicId>,
     /// Its partitions in the order of their numbers, or why they are not known.
     pub partitions: Result<Vec<PartitionMetadata>, ErrorCode>,
 }

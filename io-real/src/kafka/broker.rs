@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
     Broker, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata, NewTopic,
     PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, TopicMetadata,
@@ -51,9 +51,11 @@ impl Broker for KafkaClient {
             topics: topics
                 .iter()
                 .map(|topic| match told.remove(topic.as_str()) {
-                    Some(answer) => {
-                        Ok(TopicMetadata { topic: topic.clone(), partitions: partitions(answer) })
-                    }
+                    Some(answer) => Ok(TopicMetadata {
+                        topic: topic.clone(),
+                        id: topic_id(answer),
+                        partitions: partitions(answer),
+                    }),
                     None => Err(missing(&server, "topic", topic)),
                 })
                 .collect::<Result<_, _>>()?,
@@ -217,6 +219,14 @@ pub(super) fn metadata_request(topics: &[TopicName]) -> messages::MetadataReques
     messages::MetadataRequest::default()
         .with_topics(Some(topics.collect()))
         .with_allow_auto_topic_creation(false)
+}
+
+/// The id of a topic's present life. Brokers that know none leave it zero.
+pub(super) fn topic_id(topic: &MetadataResponseTopic) -> Option<TopicId> {
+    match topic.topic_id.as_u128() {
+        0 => None,
+        id => Some(TopicId(id)),
+    }
 }
 
 fn partitions(topic: &MetadataResponseTopic) -> Result<Vec<PartitionMetadata>, ErrorCode> {

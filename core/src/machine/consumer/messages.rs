@@ -290,6 +290,11 @@ pub enum Notice {
         /// The broker's answer.
         code: ErrorCode,
     },
+    /// A topic was deleted and made anew. Its events in flight are forgotten, and the new log is read from its start.
+    Recreated {
+        /// The topic.
+        topic: TopicName,
+    },
     /// A check between a bug of this library and a lost event failed: the partition stops, nothing is committed for it.
     Bug {
         /// The partition.

@@ -309,7 +309,7 @@ fn a_topic_that_does_not_exist_is_told_and_looked_up_again() {
         _ => None,
     });
     let code = ErrorCode::UnknownTopicOrPartition;
-    let topics = vec![TopicMetadata { topic: topic("orders"), partitions: Err(code) }];
+    let topics = vec![TopicMetadata { topic: topic("orders"), id: None, partitions: Err(code) }];
     member.handle(Input::Described { id, outcome: Ok(Metadata { brokers: Vec::new(), topics }) });
     assert_eq!(member.notices(), [Notice::TopicUnavailable { topic: topic("orders"), code }]);
     assert!(!member.describes());
