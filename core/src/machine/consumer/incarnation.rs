@@ -127,6 +127,7 @@ impl<P: Clone> Consumer<P> {
             max_bytes: self.config.fetch_bytes,
             want: Want::Nothing,
             asked: None,
+            commit_refused: false,
             paused_until: None,
             failures: 0,
         }

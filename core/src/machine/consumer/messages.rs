@@ -302,6 +302,14 @@ pub enum Notice {
         /// What was found.
         what: Arc<str>,
     },
+    /// The coordinator refused a commit in a way that trying again does not mend, and the partition is being given up:
+    /// what was settled since the last commit will be delivered again, if its topic is still there.
+    CommitRefused {
+        /// The partition.
+        at: TopicPartition,
+        /// The coordinator's answer.
+        code: ErrorCode,
+    },
     /// A drain ended before everything settled could be committed: it will be delivered again.
     Uncommitted {
         /// How many partitions.

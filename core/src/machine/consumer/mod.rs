@@ -130,6 +130,8 @@ struct Partition {
     want: Want,
     /// The request to the leader that speaks for this partition.
     asked: Option<RequestId>,
+    /// A commit of a drain was refused for good: it waits for none any more.
+    commit_refused: bool,
     /// Left alone until then, after something went wrong.
     paused_until: Option<Time>,
     failures: u32,
@@ -183,6 +185,11 @@ impl Partition {
     /// Whether there is something to commit.
     fn has_news(&self) -> bool {
         matches!(self.phase, Phase::Reading | Phase::AwaitingBounds) && self.tracker.dirty()
+    }
+
+    /// Whether there is something to commit that may succeed.
+    fn is_to_commit(&self) -> bool {
+        self.has_news() && !self.commit_refused
     }
 }
 

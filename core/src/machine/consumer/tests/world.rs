@@ -546,6 +546,10 @@ impl World {
                 self.laws.check("past the end of another log", rightly, || format!("{at}: {position}"))
             }
             Notice::Recreated { topic } => self.laws.recreated(&self.cluster, &topic, self.told[&topic]),
+            Notice::CommitRefused { .. } => {
+                self.laws.excuse();
+                Ok(())
+            }
             Notice::Gap { .. }
             | Notice::MetadataIgnored { .. }
             | Notice::Undecodable { .. }
