@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hasher};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
@@ -11,6 +11,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::{FutureExt, select_biased};
 
 use super::clock::Alarm;
+use super::drive::{advance, ask};
 use super::invoke::{Conclusion, Invocation, Invoke};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::Machine;
@@ -87,20 +88,14 @@ impl<R: Runtime, K: Broker + Coordinator> MemberTask<R, K> {
                 break;
             }
             alarm.set(member.deadline());
-            let mut first = select_biased! {
+            let first = select_biased! {
                 until = next_stop(&stop).fuse() => Some(Input::Stop { until }),
                 input = arrivals.recv().fuse() => input.ok(),
                 () = alarm.wait().fuse() => None,
             };
-            let now = runtime.now();
-            if first.is_none() {
-                member.tick(now);
-            }
-            for _ in 0..INPUTS_AT_ONCE {
-                let Some(input) = first.take().or_else(|| arrivals.try_recv().ok()) else { break };
-                work.forget_call(&input);
-                member.handle(now, input);
-            }
+            let more = std::iter::from_fn(|| arrivals.try_recv().ok());
+            let inputs = first.into_iter().chain(more).take(INPUTS_AT_ONCE);
+            advance(&mut member, runtime.now(), inputs.inspect(|input| work.forget_call(input)));
         }
         for (_, call) in work.calls {
             call.abort();
@@ -116,15 +111,6 @@ async fn next_stop(stop: &Receiver<Time>) -> Time {
     }
 }
 
-/// The outcome of a request; a panic while it is made or its answer is decoded is one too, as the member would wait
-/// for ever otherwise. By then the request may have been sent, so it may have happened.
-async fn unless_panicked<T>(request: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
-    AssertUnwindSafe(request).catch_unwind().await.unwrap_or_else(|_panic| {
-        tracing::error!("a request or the decoding of its answer panicked; this is a bug in evenkeel");
-        Err(PortError::Malformed { server: "the cluster".into(), cause: "decoding it panicked".into() })
-    })
-}
-
 impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
     fn forget_call(&mut self, input: &Input<RecordRef>) {
         if let Input::Consumer(consumer::Input::Finished { call, .. }) = input {
@@ -132,19 +118,12 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
         }
     }
 
-    /// Sends a request on its way. Whatever becomes of it, its answer comes back exactly once, as an input.
     fn ask<T: Send + 'static>(
         &self,
         request: impl Future<Output = Result<T, PortError>> + Send + 'static,
         answer: impl FnOnce(Result<T, PortError>) -> Input<RecordRef> + Send + 'static,
     ) {
-        let inbox = self.inbox.clone();
-        self.task.runtime.spawn(async move {
-            let input = answer(unless_panicked(request).await);
-            if inbox.send(input).await.is_err() {
-                tracing::trace!("an answer came after its member had left");
-            }
-        });
+        ask(&self.task.runtime, &self.inbox, request, answer);
     }
 
     fn perform(&mut self, action: Action<RecordRef>) {
@@ -235,7 +214,7 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
             Action::Fetch { id, broker, request } => self.ask(
                 async move {
                     let wanted = request.clone();
-                    kafka.fetch(broker, request).await.map(|fetched| decode(&wanted, fetched))
+                    kafka.fetch(broker, request).await.map(|fetched| decode(&wanted, fetched, read))
                 },
                 move |outcome| Input::Consumer(In::Fetched { id, outcome }),
             ),
@@ -323,16 +302,37 @@ async fn count_partitions<K: Broker>(
 
 type Decoded = (TopicPartition, Result<Read<RecordRef>, ErrorCode>);
 
-/// Decodes what a fetch brought, on the fetch's own task.
-fn decode(wanted: &FetchRequest, fetched: Vec<FetchedPartition>) -> Vec<Decoded> {
+/// Decodes what a fetch brought, on the fetch's own task. Where that panics, only the partition concerned stands still.
+fn decode(
+    wanted: &FetchRequest,
+    fetched: Vec<FetchedPartition>,
+    read: impl Fn(FetchAnswer, Offset) -> Read<RecordRef>,
+) -> Vec<Decoded> {
     let start = |at: &TopicPartition| wanted.partitions.iter().find(|p| p.at == *at).map(|p| p.offset);
     fetched
         .into_iter()
         .filter_map(|FetchedPartition { at, outcome }| {
             let from = start(&at)?;
-            Some((at, outcome.map(|answer| read(answer, from))))
+            let read = |answer: FetchAnswer| {
+                let high_watermark = answer.high_watermark;
+                catch_unwind(AssertUnwindSafe(|| read(answer, from)))
+                    .unwrap_or_else(|_panic| panicked(from, high_watermark))
+            };
+            Some((at, outcome.map(read)))
         })
         .collect()
+}
+
+/// Nothing was read, and the position stays: the batch is fetched again.
+fn panicked(from: Offset, high_watermark: Offset) -> Read<RecordRef> {
+    let reason = "decoding it panicked; this is a bug in evenkeel";
+    Read {
+        records: Vec::new(),
+        next: from,
+        leader_epoch: None,
+        high_watermark,
+        fault: Some(ReadFault::Undecodable(reason.into())),
+    }
 }
 
 fn read(answer: FetchAnswer, from: Offset) -> Read<RecordRef> {
@@ -368,22 +368,41 @@ fn digest(key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PartitionId;
+    use crate::ports::FetchPartition;
+    use crate::records::Batches;
 
-    fn outcome(request: impl Future<Output = Result<u32, PortError>>) -> Result<u32, PortError> {
-        unless_panicked(request).now_or_never().expect("the request does not wait")
+    fn at(partition: i32) -> TopicPartition {
+        let topic = TopicName::new("orders").expect("a legal name");
+        TopicPartition { topic, partition: PartitionId(partition) }
     }
 
     #[test]
-    fn a_request_that_panics_is_answered_and_may_have_happened() {
-        let error = outcome(async { panic!("planted") }).expect_err("there is no answer");
-        assert!(error.may_have_happened(), "{error:?}");
-        assert_eq!(error.to_string(), "the cluster sent an answer that cannot be read: decoding it panicked");
-    }
-
-    #[test]
-    fn other_outcomes_are_left_alone() {
-        let refused = PortError::Refused(ErrorCode::NotCoordinator);
-        assert_eq!(outcome(async { Ok(7) }), Ok(7));
-        assert_eq!(outcome(async { Err(PortError::Refused(ErrorCode::NotCoordinator)) }), Err(refused));
+    fn a_partition_whose_decoding_panics_holds_up_no_other() {
+        let partitions = (0..3).map(|number| FetchPartition {
+            at: at(number),
+            offset: Offset(i64::from(number)),
+            leader_epoch: None,
+            max_bytes: 1,
+        });
+        let wanted = FetchRequest {
+            wait: std::time::Duration::ZERO,
+            max_bytes: 1,
+            read_committed: true,
+            partitions: partitions.collect(),
+        };
+        let fetched = (0..3).map(|number| {
+            let batches = Batches { bytes: bytes::Bytes::new(), aborted: Vec::new() };
+            let answer = FetchAnswer { log_start: Offset::ZERO, high_watermark: Offset(9), batches };
+            FetchedPartition { at: at(number), outcome: Ok(answer) }
+        });
+        let planted = |answer, from| if from == Offset(1) { panic!("planted") } else { read(answer, from) };
+        let decoded = decode(&wanted, fetched.collect(), planted);
+        let faults: Vec<_> =
+            decoded.iter().map(|(_, read)| read.as_ref().expect("it came").fault.clone()).collect();
+        let bug = ReadFault::Undecodable("decoding it panicked; this is a bug in evenkeel".into());
+        assert_eq!(faults, [None, Some(bug), None]);
+        let stays = decoded[1].1.as_ref().expect("it came");
+        assert_eq!((stays.next, stays.records.len()), (Offset(1), 0), "nothing is passed over");
     }
 }
