@@ -76,6 +76,8 @@ impl<P: Clone> Consumer<P> {
                 max_bytes: partition.max_bytes,
             });
         }
+        // Brokers fill an answer from the first partition on, and the first is another one each time.
+        let max_bytes = max_bytes.min(self.config.fetch_answer_bytes);
         let wait = if left_out { SHORT_WAIT.min(self.config.fetch_wait) } else { self.config.fetch_wait };
         let read_committed = self.config.read_committed;
         self.act(Action::Fetch {

@@ -316,3 +316,14 @@ fn a_topic_that_does_not_exist_is_told_and_looked_up_again() {
     member.pass(100);
     assert!(member.describes());
 }
+
+#[test]
+fn the_answer_to_a_fetch_has_a_limit_whatever_the_number_of_partitions() {
+    let labels: Vec<String> = (0..60).map(|number| format!("orders/{number}")).collect();
+    let from: Vec<(&str, i64)> = labels.iter().map(|label| (&**label, 0)).collect();
+    let mut member = Member::reading(shop(), &from);
+    let (_, request) = member.take_fetch();
+    assert_eq!((request.partitions.len(), request.max_bytes), (60, 50 << 20));
+    let mut member = Member::reading(shop(), &from[..3]);
+    assert_eq!(member.take_fetch().1.max_bytes, 3 << 20);
+}
