@@ -286,9 +286,9 @@ async fn count_partitions<K: Broker>(
 ) -> Result<BTreeMap<TopicName, u32>, PortError> {
     let mut counts = BTreeMap::new();
     for described in kafka.metadata(topics).await?.topics {
-        match described.partitions {
-            Ok(partitions) => {
-                counts.insert(described.topic, u32::try_from(partitions.len()).unwrap_or(u32::MAX));
+        match described.count() {
+            Ok(count) => {
+                counts.insert(described.topic, count);
             }
             Err(code) if code == ErrorCode::UnknownTopicOrPartition || code.remedy() == Remedy::GiveUp => {
                 tracing::warn!(topic = %described.topic, %code, "the topic cannot be assigned now");

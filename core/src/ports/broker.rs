@@ -34,6 +34,16 @@ pub struct TopicMetadata {
     pub partitions: Result<Vec<PartitionMetadata>, ErrorCode>,
 }
 
+impl TopicMetadata {
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// The broker's reason, where they are not known.
+    pub fn count(&self) -> Result<u32, ErrorCode> {
+        self.partitions.as_ref().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)).map_err(|code| *code)
+    }
+}
+
 /// One partition of a [`TopicMetadata`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionMetadata {

@@ -122,9 +122,9 @@ impl<P: Clone> Consumer<P> {
             let Some(topic) = self.topics.iter().position(|topic| topic.name == described.topic) else {
                 continue;
             };
-            let partitions = match described.partitions {
-                Ok(partitions) => partitions,
-                Err(code) => {
+let (count, partitions) = match (described.count(), described.partitions) {
+                (Ok(count), Ok(partitions)) => (count, partitions),
+                (Err(code), _) | (_, Err(code)) => {
                     unavailable = true;
                     let topic = described.topic;
                     self.notice(Notice::TopicUnavailable { topic, code });
@@ -141,7 +141,7 @@ impl<P: Clone> Consumer<P> {
                 }
             }
             self.want_committed(topic);
-            counts.insert(described.topic.clone(), u32::try_from(partitions.len()).unwrap_or(u32::MAX));
+            counts.insert(described.topic.clone(), count);
             for partition in partitions {
                 let at = TopicPartition { topic: described.topic.clone(), partition: partition.partition };
                 let Some(&slot) = self.places.get(&at) else { continue };
