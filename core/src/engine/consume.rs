@@ -20,7 +20,9 @@ use crate::machine::delivery::Outcome;
 use crate::machine::group::{self, GroupError};
 use crate::machine::member::{Action, Input, Member};
 use crate::model::{GroupName, Offset, Time, TopicName, TopicPartition};
-use crate::ports::{Broker, Coordinator, FetchAnswer, FetchRequest, FetchedPartition, PortError, Runtime};
+use crate::ports::{
+    Broker, Coordinator, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, PortError, Runtime,
+};
 use crate::records::{self, Ended, RecordRef};
 
 /// How many inputs are taken in before the machine's actions are performed: enough to share the cost of a wake-up,
@@ -29,6 +31,10 @@ const INPUTS_AT_ONCE: usize = 256;
 
 /// What a record costs beside its own bytes: its places in tables and queues.
 const RECORD_OVERHEAD: u32 = 128;
+
+/// How many times what was asked for a partition its batches may unpack to; further batches are left in the log. JSON
+/// shrinks to a tenth.
+const MOST_UNPACKED: usize = 16;
 
 /// What a member tells those who wait for it.
 #[derive(Debug, Clone)]
@@ -306,17 +312,17 @@ type Decoded = (TopicPartition, Result<Read<RecordRef>, ErrorCode>);
 fn decode(
     wanted: &FetchRequest,
     fetched: Vec<FetchedPartition>,
-    read: impl Fn(FetchAnswer, Offset) -> Read<RecordRef>,
+    read: impl Fn(FetchAnswer, &FetchPartition) -> Read<RecordRef>,
 ) -> Vec<Decoded> {
-    let start = |at: &TopicPartition| wanted.partitions.iter().find(|p| p.at == *at).map(|p| p.offset);
+    let asked = |at: &TopicPartition| wanted.partitions.iter().find(|asked| asked.at == *at);
     fetched
         .into_iter()
         .filter_map(|FetchedPartition { at, outcome }| {
-            let from = start(&at)?;
+            let asked = asked(&at)?;
             let read = |answer: FetchAnswer| {
                 let high_watermark = answer.high_watermark;
-                catch_unwind(AssertUnwindSafe(|| read(answer, from)))
-                    .unwrap_or_else(|_panic| panicked(from, high_watermark))
+                catch_unwind(AssertUnwindSafe(|| read(answer, asked)))
+                    .unwrap_or_else(|_panic| panicked(asked.offset, high_watermark))
             };
             Some((at, outcome.map(read)))
         })
@@ -335,9 +341,10 @@ fn panicked(from: Offset, high_watermark: Offset) -> Read<RecordRef> {
     }
 }
 
-fn read(answer: FetchAnswer, from: Offset) -> Read<RecordRef> {
+fn read(answer: FetchAnswer, asked: &FetchPartition) -> Read<RecordRef> {
     let FetchAnswer { high_watermark, batches, .. } = answer;
-    let decoded = records::decode(batches, from);
+    let room = (asked.max_bytes as usize).saturating_mul(MOST_UNPACKED);
+    let decoded = records::decode_within(batches, asked.offset, room);
     let fault = match &decoded.ended {
         Ended::Complete => None,
         Ended::TooShort { needs } => Some(ReadFault::TooSmall(u32::try_from(*needs).unwrap_or(u32::MAX))),
@@ -369,7 +376,6 @@ fn digest(key: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::model::PartitionId;
-    use crate::ports::FetchPartition;
     use crate::records::Batches;
 
     fn at(partition: i32) -> TopicPartition {
@@ -396,7 +402,9 @@ mod tests {
             let answer = FetchAnswer { log_start: Offset::ZERO, high_watermark: Offset(9), batches };
             FetchedPartition { at: at(number), outcome: Ok(answer) }
         });
-        let planted = |answer, from| if from == Offset(1) { panic!("planted") } else { read(answer, from) };
+        let planted = |answer, asked: &FetchPartition| {
+            if asked.offset == Offset(1) { panic!("planted") } else { read(answer, asked) }
+        };
         let decoded = decode(&wanted, fetched.collect(), planted);
         let faults: Vec<_> =
             decoded.iter().map(|(_, read)| read.as_ref().expect("it came").fault.clone()).collect();

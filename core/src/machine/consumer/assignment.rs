@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Consumer, Notice, Partition, Phase, Topic};
+use super::{Action, Consumer, Kept, Notice, Partition, Phase, Topic};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet};
 use crate::machine::group::Membership;
@@ -61,7 +61,7 @@ impl CommittedQuery {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn on_assigned(&mut self, now: Time, membership: Membership, partitions: Vec<TopicPartition>) {
         self.forget_assignment();
         self.epoch = self.epoch.next();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::{Action, Consumer, Notice, Partition, Standing};
+use super::{Action, Consumer, Kept, Notice, Partition, Standing};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::MetadataLimit;
@@ -85,7 +85,7 @@ impl Commits {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     /// Something of a partition was settled.
     pub(super) fn note_progress(&mut self, now: Time, slot: usize) {
         if !self.partitions[slot].has_news() {

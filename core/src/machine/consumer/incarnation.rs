@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::leading::Want;
-use super::{Action, Consumer, Notice, Partition, Phase};
+use super::{Action, Consumer, Kept, Notice, Partition, Phase};
 use crate::machine::commit::CommitTracker;
 use crate::model::{Offset, Time, TopicId, TopicPartition};
 use crate::ports::PartitionMetadata;
@@ -86,7 +86,7 @@ impl Incarnation {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     /// The log behind a topic's name is another one, with these partitions.
     pub(super) fn begin_anew(&mut self, now: Time, topic: usize, found: &[PartitionMetadata]) {
         self.marks.hit("a topic was recreated");

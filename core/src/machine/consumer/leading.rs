@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::incarnation::Told;
-use super::{Action, Consumer, Notice, Phase, Standing};
+use super::{Action, Consumer, Kept, Notice, Phase, Standing};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::backoff::Backoff;
 use crate::model::{BrokerId, RequestId, Time, TopicPartition};
@@ -89,7 +89,7 @@ impl Survey {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn survey_topics(&mut self, now: Time) {
         let assigned = matches!(self.standing, Standing::Assigned(_));
         if !assigned || self.survey.deadline().is_none_or(|due| due > now) {
@@ -122,7 +122,7 @@ impl<P: Clone> Consumer<P> {
             let Some(topic) = self.topics.iter().position(|topic| topic.name == described.topic) else {
                 continue;
             };
-let (count, partitions) = match (described.count(), described.partitions) {
+            let (count, partitions) = match (described.count(), described.partitions) {
                 (Ok(count), Ok(partitions)) => (count, partitions),
                 (Err(code), _) | (_, Err(code)) => {
                     unavailable = true;

@@ -14,6 +14,7 @@ use crate::model::{
 use crate::ports::{
     CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
 };
+use crate::records::RecordRef;
 
 /// The number of a handler: its place in [`ConsumerConfig::handlers`](super::ConsumerConfig::handlers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,19 @@ pub struct HandlerId(pub usize);
 /// Names one call of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub(super) u64);
+
+/// A record, as the machine keeps it: handed out as often as needed, and cheaply.
+pub trait Kept: Clone {
+    /// Lets go of what it shares with the records that came with it, at the price of a copy. It may be kept for long,
+    /// and would keep the whole answer of a fetch alive for as long; the window counts only its own bytes. Again is free.
+    fn detach(&mut self);
+}
+
+impl Kept for RecordRef {
+    fn detach(&mut self) {
+        Self::detach(self);
+    }
+}
 
 /// A record that a fetch brought, as far as the machine needs to know it. `P` is the record itself, which the machine
 /// only keeps and hands out.

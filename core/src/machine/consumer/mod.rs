@@ -31,7 +31,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use slab::Slab;
 
 pub use config::{ConsumerConfig, HandlerConfig};
-pub use messages::{Action, Arrival, CallId, HandlerId, Input, Notice, PerPartition, Read, ReadFault, Ready};
+pub use messages::{
+    Action, Arrival, CallId, HandlerId, Input, Kept, Notice, PerPartition, Read, ReadFault, Ready,
+};
 
 use self::assignment::Standing;
 use self::committing::Commits;
@@ -193,7 +195,7 @@ impl Partition {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     /// A consumer without partitions.
     #[must_use]
     pub fn new(config: ConsumerConfig, entropy: Entropy) -> Self {
@@ -286,7 +288,7 @@ impl<P: Clone> Consumer<P> {
     }
 }
 
-impl<P: Clone> Machine for Consumer<P> {
+impl<P: Kept> Machine for Consumer<P> {
     type Input = Input<P>;
     type Action = Action<P>;
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Notice, Ready, Standing};
+use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Kept, Notice, Ready, Standing};
 use crate::machine::delivery::{EndedCall, Outcome, Settled, Verdict};
 use crate::model::{Ordering, Time};
 
@@ -17,7 +17,7 @@ impl CallId {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn call_id(&self, index: usize) -> CallId {
         CallId::new(self.calls[index].nonce, index)
     }
@@ -189,8 +189,16 @@ impl<P: Clone> Consumer<P> {
         self.reconsider(slot);
     }
 
-    /// A delivery will not run soon, and neither will what is parked behind it.
+    /// A delivery will not run soon, and neither will what is parked behind it. Their records may stay for long.
     fn stall(&mut self, index: u32) {
+        let delivery = &self.deliveries[index as usize];
+        self.events[delivery.event as usize].record.detach();
+        if let Some(lane) = delivery.lane {
+            for parked in self.handlers[delivery.handler.0].lanes.parked(lane) {
+                let event = self.deliveries[parked as usize].event;
+                self.events[event as usize].record.detach();
+            }
+        }
         let (slot, handler, weight) = self.weigh(index, |lanes, lane| lanes.stall(lane));
         self.partitions[slot].runnable[handler.0] -= weight;
         self.reconsider(slot);

@@ -37,6 +37,10 @@ use crate::ports::{
 
 const SECOND: u64 = 1_000;
 
+impl Kept for Offset {
+    fn detach(&mut self) {}
+}
+
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("tests use legal names")
 }
