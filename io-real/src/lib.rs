@@ -15,7 +15,7 @@ pub mod sqlite;
 
 pub use bus::{Bus, BusBuilder, OpenError, TopicError, WithDatabase};
 pub use evenkeel_core::engine::bus::{
-    GroupSubscription, Leftover, NoDatabase, Running, StartError, Subscription,
+    GroupSubscription, Leftover, MemberFailure, NoDatabase, Running, StartError, Subscription,
 };
 pub use evenkeel_core::engine::consume::News;
 pub use evenkeel_core::error::{ProduceError, ProduceFailure, RegistrationError};

@@ -4,6 +4,7 @@
 //! hands in the ports; see the `evenkeel` crate for the real ones.
 
 mod consume;
+mod herald;
 mod registry;
 mod running;
 mod setup;
@@ -14,6 +15,7 @@ use std::sync::atomic::{self, AtomicBool, AtomicU64};
 use async_channel::{Receiver, Sender};
 
 pub use self::consume::{GroupSubscription, Subscription};
+pub use self::herald::MemberFailure;
 pub use self::running::{Leftover, Running, StartError};
 
 use self::registry::Registry;
@@ -159,7 +161,13 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
     ///
     /// # Errors
-    /// [`StartError`]: the bus was started before, a group gave up, or partitions did not come within a minute.
+    /// [`StartError`]: the bus was started before, a member failed for good, or partitions did not come within a minute.
+    /// What had been started by then is stopped, calls that run are cancelled, and the error comes once all members
+    /// have ended, some seconds later at most.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the members as [`Running::shutdown`] does, without waiting. The bus cannot be started
+    /// again.
     pub async fn start(&self) -> Result<Running<R, K, D>, StartError> {
         running::start(self).await
     }

@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod crash;
 mod delivery;
+mod failure;
 mod foreign_metadata;
 mod foreign_topic;
 mod link;

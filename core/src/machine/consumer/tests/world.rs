@@ -473,13 +473,15 @@ impl World {
         match notice {
             Notice::Discarded { handler, at, offset, outcome, attempts } => {
                 let number = self.cluster.log(&at).expect("only ours are discarded");
-                let poison = self.poison(handler.0, number, offset);
-                self.laws.discarded((handler.0, number, offset), poison, outcome, attempts)
+                let handler = self.laws.handler_named(&handler);
+                let poison = self.poison(handler, number, offset);
+                self.laws.discarded((handler, number, offset), poison, outcome, attempts)
             }
             Notice::Blocked { handler, at, offset, .. } => {
                 let number = self.cluster.log(&at).expect("only ours are held");
-                let poison = self.poison(handler.0, number, offset);
-                self.laws.blocked((handler.0, number, offset), poison)
+                let handler = self.laws.handler_named(&handler);
+                let poison = self.poison(handler, number, offset);
+                self.laws.blocked((handler, number, offset), poison)
             }
             Notice::Bug { at, what } => Err(Violation(format!("bug in {at}: {what}"))),
             Notice::Uncommitted { .. } => {
