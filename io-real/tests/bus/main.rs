@@ -17,6 +17,7 @@ mod outage;
 mod restart;
 mod sigkill;
 mod tools;
+mod turns;
 mod watched;
 
 use std::sync::atomic::{AtomicU32, Ordering};

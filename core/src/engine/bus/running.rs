@@ -10,18 +10,16 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 
 use super::herald::{FirstFailure, Herald, MemberFailure};
+use super::registry::Registry;
 use super::{Bus, Shared};
 use crate::engine::consume::MemberTask;
 use crate::engine::invoke::Invoke;
 use crate::machine::Entropy;
-use crate::machine::group::GroupConfig;
 use crate::machine::member::Member;
 use crate::model::{GroupName, Time};
 use crate::ports::{Broker, Coordinator, Runtime};
 use crate::records::RecordRef;
 
-/// How long running calls may go on after partitions are revoked.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for partitions.
 const START: Duration = Duration::from_secs(60);
 /// How long a shutdown takes at most unless told otherwise.
@@ -36,6 +34,12 @@ pub enum StartError {
     /// It was started before.
     #[error("the bus was started before; register all handlers, then start it once")]
     Twice,
+    /// A group has settings and no handlers. Nothing was started: the bus can be, once this is mended.
+    #[error("group {group:?} has settings and no handlers; register one, or correct the name")]
+    NoHandlers {
+        /// The group.
+        group: GroupName,
+    },
     /// A member failed for good.
     #[error(transparent)]
     Member(MemberFailure),
@@ -94,6 +98,13 @@ where
     D: Send + Sync + 'static,
 {
     let shared = &*bus.shared;
+    let idle = |registry: &mut Registry| {
+        let idle = registry.groups.iter().find(|(_, entry)| entry.handlers.is_empty());
+        idle.map(|(group, _)| group.clone())
+    };
+    if let Some(group) = shared.registry.with(idle) {
+        return Err(StartError::NoHandlers { group });
+    }
     if shared.started.swap(true, atomic::Ordering::AcqRel) {
         return Err(StartError::Twice);
     }
@@ -101,9 +112,9 @@ where
     let mut entropy = Entropy::new(shared.runtime.seed());
     let failure = FirstFailure::new();
     let observer = shared.observer.with(|told| told.clone());
-    let members = groups.into_iter().map(|(group, handlers)| {
-        let config = GroupConfig::new(group.clone(), handlers.consumer.topics.clone());
-        let member = Member::new(config, handlers.consumer, DRAIN, entropy.fork());
+    let members = groups.into_iter().map(|(group, entry)| {
+        let (config, consumer) = (entry.group_config(&group), entry.consumer_config(&group));
+        let member = Member::new(config, consumer, entry.settings.drain, entropy.fork());
         let (is_ready, ready) = async_channel::bounded(1);
         let herald = Arc::new(Herald {
             group: group.clone(),
@@ -111,7 +122,7 @@ where
             failure: failure.clone(),
             observer: observer.clone(),
         });
-        launch(shared, group, handlers.invokers, member, herald, ready)
+        launch(shared, group, entry.invokers, member, herald, ready)
     });
     let members = members.collect();
     let running = Running { bus: bus.clone(), members, failure };
