@@ -2,7 +2,12 @@
 
 DB ?= sqlite
 ORDERS ?= 100000
+PROFILE ?= release
+TARGET ?= commit_tracker
 SERVICES = io-real/services
+# Where a pipe is used, what comes before it decides.
+SHELL = bash
+.SHELLFLAGS = -o pipefail -c
 
 .PHONY: help demo test lint bench fuzz stop
 
@@ -11,7 +16,7 @@ help: ## Lists these words.
 
 demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
 	@set -e; \
-	cargo build --release --package evenkeel --example shop; \
+	cargo build --profile $(PROFILE) --package evenkeel --example shop; \
 	kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; \
 	case "$(DB)" in \
 	  sqlite) mkdir -p .services; rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
@@ -19,22 +24,27 @@ demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
 	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
 	esac; \
 	export KAFKA DATABASE; \
-	target/release/examples/shop --orders $(ORDERS)
+	target/$(patsubst dev,debug,$(PROFILE))/examples/shop --orders $(ORDERS)
 
 test: ## Runs every test; starts the servers that they need.
-	cargo test --workspace --no-fail-fast
+	@cargo test --workspace --no-fail-fast | awk '{ print; fflush() } \
+		/^test result:/ { passed += $$4; failed += $$6 } \
+		END { printf "%d passed, %d failed\n", passed, failed }'
 
 lint: ## What CI checks beside the tests.
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 
-bench: ## Measures, each figure beside its peer's in the same run.
-	cargo bench --package evenkeel-core --benches
-	cargo bench --package evenkeel --bench bus
+bench: ## Measures, each figure beside its peer's in the same run; fails if a gate is missed.
+	@missed=0; \
+	cargo bench --package evenkeel-core --benches || missed=1; \
+	cargo bench --package evenkeel --bench bus || missed=1; \
+	exit $$missed
 
-fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
-	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a nightly toolchain.
+	cargo +nightly fuzz run $(TARGET) -- -max_total_time=120
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

@@ -8,6 +8,7 @@ mod headers;
 mod identity;
 mod ids;
 mod new_event;
+mod options;
 mod payload;
 mod policy;
 mod record;
@@ -24,6 +25,7 @@ pub use ids::{
     RequestId, TopicId, TopicName, TopicPartition,
 };
 pub use new_event::NewEvent;
+pub use options::{GroupSettings, ProduceSettings};
 pub use payload::{BoxError, Codec, Json, MediaType, PayloadError, Raw, Tombstones};
 pub use policy::{ErrorKind, HandlerError, OnFailure, Ordering, RetryPolicy};
 pub use record::{Header, Record};

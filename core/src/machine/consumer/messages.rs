@@ -236,8 +236,8 @@ pub enum Action<P> {
 pub enum Notice {
     /// A handler's policy gave an event up.
     Discarded {
-        /// Which handler.
-        handler: HandlerId,
+        /// The handler's name, its own within topic and group.
+        handler: Arc<str>,
         /// The event's partition.
         at: TopicPartition,
         /// The event's offset.
@@ -249,8 +249,8 @@ pub enum Notice {
     },
     /// A handler blocks on an event that no further attempt can help.
     Blocked {
-        /// Which handler.
-        handler: HandlerId,
+        /// The handler's name, its own within topic and group.
+        handler: Arc<str>,
         /// The event's partition.
         at: TopicPartition,
         /// The event's offset.

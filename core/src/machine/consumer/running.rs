@@ -1,6 +1,7 @@
 //! Running: starting calls, and what follows from how they end.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Kept, Notice, Ready, Standing};
@@ -142,10 +143,12 @@ impl<P: Kept> Consumer<P> {
                 self.marks.hit("an event blocks");
                 delivery.state = DeliveryState::Held;
                 // It waits for no attempt any more, so it takes no place from those that do.
-                self.handlers[delivery.handler.0].outstanding -= 1;
-                let (id, event) = (delivery.handler, &self.events[delivery.event as usize]);
+                let handler = &mut self.handlers[delivery.handler.0];
+                handler.outstanding -= 1;
+                let (handler, event) =
+                    (Arc::clone(&handler.config.name), &self.events[delivery.event as usize]);
                 let (at, offset) = (self.partitions[event.partition].at.clone(), event.offset);
-                self.notice(Notice::Blocked { handler: id, at, offset, outcome });
+                self.notice(Notice::Blocked { handler, at, offset, outcome });
                 self.stall(index);
             }
         }
@@ -168,7 +171,7 @@ impl<P: Kept> Consumer<P> {
         if settled == Settled::Discarded {
             self.marks.hit("an event was discarded");
             let (at, attempts) = (partition.at.clone(), delivery.history.attempts());
-            let handler = delivery.handler;
+            let handler = Arc::clone(&self.handlers[delivery.handler.0].config.name);
             self.actions.push_back(Action::Notice(Notice::Discarded {
                 handler,
                 at,

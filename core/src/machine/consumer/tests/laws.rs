@@ -93,6 +93,10 @@ impl Laws {
         all.filter(|(_, handler)| Some(handler.topic) == topic).map(|(id, _)| id).collect()
     }
 
+    pub(super) fn handler_named(&self, name: &str) -> usize {
+        self.config.handlers.iter().position(|handler| &*handler.name == name).expect("only ours are named")
+    }
+
     fn settled_by_all(&self, cluster: &Cluster, number: usize, offset: Offset) -> bool {
         let handlers = self.handlers(&cluster.logs[number]);
         handlers.into_iter().all(|handler| self.settled.contains(&(handler, number, offset)))

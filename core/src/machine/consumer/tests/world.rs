@@ -526,13 +526,15 @@ impl World {
     fn notice(&mut self, notice: Notice) -> Lawful {
         match notice {
             Notice::Discarded { handler, at, offset, outcome, attempts } => {
-                let one = self.laws.work(&self.cluster, handler.0, &at, offset);
-                let poison = self.poison(handler.0, one.1, offset);
+                let handler = self.laws.handler_named(&handler);
+                let one = self.laws.work(&self.cluster, handler, &at, offset);
+                let poison = self.poison(handler, one.1, offset);
                 self.laws.discarded(one, poison, outcome, attempts)
             }
             Notice::Blocked { handler, at, offset, .. } => {
-                let one = self.laws.work(&self.cluster, handler.0, &at, offset);
-                let poison = self.poison(handler.0, one.1, offset);
+                let handler = self.laws.handler_named(&handler);
+                let one = self.laws.work(&self.cluster, handler, &at, offset);
+                let poison = self.poison(handler, one.1, offset);
                 self.laws.blocked(one, poison)
             }
             Notice::Bug { at, what } => Err(Violation(format!("bug in {at}: {what}"))),
