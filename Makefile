@@ -1,25 +1,34 @@
 # What is done often is one word. `make help` lists the words.
 
+BROKER ?= dev
 DB ?= sqlite
 ORDERS ?= 100000
+LISTEN ?= 127.0.0.1:9092
 SERVICES = io-real/services
 
-.PHONY: help demo test lint bench fuzz stop
+.PHONY: help demo broker test lint bench fuzz stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
 
-demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
+demo: ## Runs the shop; BROKER=dev (default) or kafka (Apache Kafka), DB=sqlite (default) or postgres.
 	@set -e; \
-	cargo build --release --package evenkeel --example shop; \
-	kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; \
+	cargo build --release --package evenkeel --features broker --bin evenkeel --example shop; \
+	case "$(BROKER)" in \
+	  dev) unset KAFKA KAFKA_PID ;; \
+	  kafka) kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; export KAFKA KAFKA_PID="$$(cat .services/kafka/node-1/pid)" ;; \
+	  *) echo 'BROKER must be dev or kafka' >&2; exit 2 ;; \
+	esac; \
 	case "$(DB)" in \
 	  sqlite) mkdir -p .services; rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
 	  postgres) postgres="$$($(SERVICES)/postgres start)"; eval "$$postgres"; DATABASE="$$POSTGRES" ;; \
 	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
 	esac; \
-	export KAFKA DATABASE; \
+	export DATABASE; \
 	target/release/examples/shop --orders $(ORDERS)
+
+broker: ## Serves a Kafka cluster for development in memory, at LISTEN (127.0.0.1:9092), until Ctrl-C.
+	cargo run --release --package evenkeel --features broker -- broker --listen $(LISTEN)
 
 test: ## Runs every test; starts the servers that they need.
 	cargo test --workspace --no-fail-fast
@@ -32,6 +41,7 @@ lint: ## What CI checks beside the tests.
 bench: ## Measures, each figure beside its peer's in the same run.
 	cargo bench --package evenkeel-core --benches
 	cargo bench --package evenkeel --bench bus
+	cargo bench --package evenkeel --bench dev_broker
 
 fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
