@@ -1,7 +1,9 @@
 # What is done often is one word. `make help` lists the words.
 
+BROKER ?= dev
 DB ?= sqlite
 ORDERS ?= 100000
+LISTEN ?= 127.0.0.1:9092
 PROFILE ?= release
 TARGET ?= commit_tracker
 SERVICES = io-real/services
@@ -9,22 +11,29 @@ SERVICES = io-real/services
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo test lint bench fuzz stop
+.PHONY: help demo broker test lint bench fuzz stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
 
-demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
+demo: ## Runs the shop; BROKER=dev (default) or kafka (Apache Kafka), DB=sqlite (default) or postgres.
 	@set -e; \
-	cargo build --profile $(PROFILE) --package evenkeel --example shop; \
-	kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; \
+	cargo build --profile $(PROFILE) --package evenkeel --features broker --bin evenkeel --example shop; \
+	case "$(BROKER)" in \
+	  dev) unset KAFKA KAFKA_PID ;; \
+	  kafka) kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; export KAFKA KAFKA_PID="$$(cat .services/kafka/node-1/pid)" ;; \
+	  *) echo 'BROKER must be dev or kafka' >&2; exit 2 ;; \
+	esac; \
 	case "$(DB)" in \
 	  sqlite) mkdir -p .services; rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
 	  postgres) postgres="$$($(SERVICES)/postgres start)"; eval "$$postgres"; DATABASE="$$POSTGRES" ;; \
 	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
 	esac; \
-	export KAFKA DATABASE; \
+	export DATABASE; \
 	target/$(patsubst dev,debug,$(PROFILE))/examples/shop --orders $(ORDERS)
+
+broker: ## Serves a Kafka cluster for development in memory, at LISTEN (127.0.0.1:9092), until Ctrl-C.
+	cargo run --release --package evenkeel --features broker -- broker --listen $(LISTEN)
 
 test: ## Runs every test; starts the servers that they need.
 	@cargo test --workspace --no-fail-fast | awk '{ print; fflush() } \
@@ -41,6 +50,7 @@ bench: ## Measures, each figure beside its peer's in the same run; fails if a ga
 	@missed=0; \
 	cargo bench --package evenkeel-core --benches || missed=1; \
 	cargo bench --package evenkeel --bench bus || missed=1; \
+	cargo bench --package evenkeel --bench dev_broker || missed=1; \
 	exit $$missed
 
 fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a nightly toolchain.
