@@ -6,11 +6,15 @@
 //! - [`faults`] are what can go wrong, and the plan of it.
 //! - [`history`] is what happened, as data; [`checkers`] judge it.
 //!
-//! None of these knows a clock or a scheduler: the machines driven alone and the whole library on a simulated scheduler
+//! - [`network`] is links and connections, [`world`] the real library in it.
+//!
+//! But for [`world`] none of these knows a clock or a scheduler: the machines driven alone and the whole library on a simulated scheduler
 //! share them.
 
 pub mod checkers;
 pub mod faults;
 pub mod history;
+pub mod network;
 pub mod seed;
 pub mod trace;
+pub mod world;
