@@ -292,6 +292,11 @@ pub enum Happening {
         /// The handlers it runs.
         handlers: Arc<[HandlerNo]>,
     },
+    /// A process was asked to stop.
+    StopAsked {
+        /// The life.
+        life: Life,
+    },
     /// A process ended.
     LifeEnded {
         /// The life.

@@ -7,3 +7,5 @@
 compile_error!(
     "the simulation needs `--cfg madsim`, which .cargo/config.toml sets; unset RUSTFLAGS, or add `--cfg madsim` to it"
 );
+
+pub mod batch;

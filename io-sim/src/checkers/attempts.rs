@@ -28,6 +28,8 @@ struct Delivery {
     /// the library knows where a transaction is involved.
     counted: u32,
     last: Option<(Time, RunEnd)>,
+    /// The partition may have been assigned anew, and then attempts are counted from the beginning.
+    may_be_anew: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +52,7 @@ impl Checker for Attempts {
         tested: &mut Tested,
     ) -> Result<(), Breach> {
         match happening {
-            // What is assigned anew is counted anew.
+            // What is assigned anew is counted anew. But a position may also be told twice, to a request that was repeated.
             Happening::PositionServed { group, place, life, .. } => {
                 self.forget(ledger, *life, *group, *place)
             }
@@ -98,10 +100,11 @@ fn least_wait(policy: &RetryPolicy, attempts: u32) -> Duration {
 }
 
 impl Attempts {
-    fn forget(&mut self, ledger: &Ledger, life: Life, group: GroupNo, place: Place) {
-        self.deliveries.retain(|(of, handler, at, _), _| {
-            *of != life || *at != place || ledger.facts().handler(*handler).group != group
-        });
+    fn renew(&mut self, ledger: &Ledger, life: Life, group: GroupNo, place: Place) {
+        for ((of, handler, at, _), delivery) in &mut self.deliveries {
+            delivery.may_be_anew |=
+                *of == life && *at == place && ledger.facts().handler(*handler).group == group;
+        }
     }
 
     fn began(
@@ -112,8 +115,11 @@ impl Attempts {
         attempt: u32,
     ) -> Result<(), Breach> {
         let policy = ledger.facts().handler(id.1).retry;
-        let new = Delivery { began: at, attempt: 1, counted: 0, last: None };
+        let new = Delivery { began: at, attempt: 1, counted: 0, last: None, may_be_anew: false };
         let delivery = self.deliveries.entry(id).or_insert(new);
+        if delivery.may_be_anew && attempt == 1 {
+            *delivery = new;
+        }
         let wrong = |what: String| Err(breach(ledger, id, &what));
         if attempt > delivery.counted + 1 || attempt < delivery.attempt {
             return wrong(format!(
@@ -227,6 +233,23 @@ mod tests {
         story.holds(Law::Attempts, 2);
         twice.attempted(0, 0, 3, RunEnd::Done);
         twice.breaks(Law::Attempts, "attempt 3 follows attempt 1, and 1 have failed");
+    }
+
+    #[test]
+    fn attempts_begin_anew_with_an_assignment_and_only_then() {
+        let mut story = story(OnFailure::Block);
+        story.attempted(0, 0, 1, RunEnd::Failed);
+        story.pass(Duration::from_secs(1));
+        let mut at_once = story.clone();
+        at_once.attempted(0, 0, 2, RunEnd::Failed);
+        at_once.attempted(0, 0, 1, RunEnd::Done);
+        at_once.breaks(Law::Attempts, "attempt 1 follows attempt 2");
+        let mut told_twice = story.clone();
+        for (story, attempt) in [(&mut story, 1), (&mut told_twice, 2)] {
+            story.served(0, 0, &[]);
+            story.attempted(0, 0, attempt, RunEnd::Done);
+            story.holds(Law::Attempts, 2);
+        }
     }
 
     #[test]

@@ -332,7 +332,8 @@ impl Ledger {
                 }
             }
             Happening::Quiet => self.quiet = true,
-            Happening::SendEnded { .. }
+            Happening::StopAsked { .. }
+            | Happening::SendEnded { .. }
             | Happening::Assigned { .. }
             | Happening::PositionServed { .. }
             | Happening::Committed { .. } => {}

@@ -18,6 +18,8 @@ pub struct Redelivery {
     stored: BTreeMap<(GroupNo, Place), Position>,
     owners: BTreeMap<(GroupNo, Place), Life>,
     runs: BTreeMap<RunNo, (Life, HandlerNo, Place, Offset)>,
+    /// Asked to stop when nothing was wrong any more.
+    stopping: BTreeSet<Life>,
 }
 
 /// What a member knows of a partition of its own.
@@ -111,9 +113,12 @@ impl Checker for Redelivery {
                     member.settled.insert((handler, offset));
                 }
             }
+            Happening::StopAsked { life } if ledger.is_quiet() => {
+                self.stopping.insert(*life);
+            }
             Happening::LifeEnded { life, end } => {
                 self.runs.retain(|_, (of, ..)| of != life);
-                if *end == (End::Stopped { clean: true }) && ledger.is_quiet() {
+                if *end == (End::Stopped { clean: true }) && self.stopping.contains(life) {
                     return self.left_nothing(ledger, *life, tested);
                 }
             }

@@ -219,6 +219,7 @@ impl Story {
     }
 
     pub(super) fn stopped(&mut self, process: u16) {
+        self.record(Happening::StopAsked { life: life(process) });
         self.record(Happening::LifeEnded { life: life(process), end: End::Stopped { clean: true } });
     }
 

@@ -254,6 +254,20 @@ pub enum Stroke {
         /// After how long it is started again.
         down: Duration,
     },
+    /// Whoever owns a partition in the first group that has it dies and is started again.
+    CrashOwner {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// After how long it is started again.
+        down: Duration,
+    },
+    /// Whoever owns a partition in the first group that has it stands still.
+    PauseOwner {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// How long.
+        lasting: Duration,
+    },
     /// A process's wall clock jumps.
     JumpClock {
         /// Which.
@@ -329,8 +343,8 @@ impl Stroke {
     #[must_use]
     pub const fn family(self) -> Family {
         match self {
-            Self::Crash { .. } => Family::Crashes,
-            Self::Pause { .. } => Family::Pauses,
+            Self::Crash { .. } | Self::CrashOwner { .. } => Family::Crashes,
+            Self::Pause { .. } | Self::PauseOwner { .. } => Family::Pauses,
             Self::Stop { .. } => Family::Stops,
             Self::JumpClock { .. } => Family::Clocks,
             Self::IsolateBroker { .. } | Self::IsolateProcess { .. } | Self::Cut { .. } => Family::Isolation,

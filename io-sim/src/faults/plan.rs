@@ -168,6 +168,12 @@ impl fmt::Display for Stroke {
             Self::Crash { process, down } => write!(f, "crash process {process} down {}", Span(down)),
             Self::Pause { process, lasting } => write!(f, "pause process {process} for {}", Span(lasting)),
             Self::Stop { process, down } => write!(f, "stop process {process} down {}", Span(down)),
+            Self::CrashOwner { partition, down } => {
+                write!(f, "crash owner of partition {partition} down {}", Span(down))
+            }
+            Self::PauseOwner { partition, lasting } => {
+                write!(f, "pause owner of partition {partition} for {}", Span(lasting))
+            }
             Self::JumpClock { process, by_micros } => {
                 write!(f, "jump-clock process {process} by {by_micros}us")
             }
@@ -197,6 +203,12 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         }
         ["pause", "process", process, "for", lasting] => {
             Stroke::Pause { process: number(process)?, lasting: span(lasting)? }
+        }
+        ["crash", "owner", "of", "partition", partition, "down", down] => {
+            Stroke::CrashOwner { partition: number(partition)?, down: span(down)? }
+        }
+        ["pause", "owner", "of", "partition", partition, "for", lasting] => {
+            Stroke::PauseOwner { partition: number(partition)?, lasting: span(lasting)? }
         }
         ["stop", "process", process, "down", down] => {
             Stroke::Stop { process: number(process)?, down: span(down)? }
@@ -293,6 +305,8 @@ mod tests {
             Stroke::Crash { process: 1, down: odd },
             Stroke::Pause { process: 1, lasting: odd },
             Stroke::Stop { process: 1, down: odd },
+            Stroke::CrashOwner { partition: 3, down: odd },
+            Stroke::PauseOwner { partition: 3, lasting: odd },
             Stroke::JumpClock { process: 1, by_micros: -3_600_000_000 },
             Stroke::IsolateBroker { broker: 1, lasting: odd },
             Stroke::IsolateProcess { process: 1, lasting: odd },

@@ -152,12 +152,19 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
     let process = draw.below(shape.processes.into()) as u16;
     let broker = draw.below(shape.brokers.into()) as u16;
     let group = draw.below(shape.groups.into()) as u16;
+    let partition = draw.below(shape.partitions.into()) as u16;
     let lasting = Duration::from_millis(draw.log_uniform(100, 30_000));
     match family {
         Family::Pauses => {
             // Around the session timeout, where a zombie is made.
             let percent = *draw.pick(&[10, 50, 99, 101, 150, 300]);
-            Stroke::Pause { process, lasting: shape.session_timeout * percent / 100 }
+            let lasting = shape.session_timeout * percent / 100;
+            // The adversary aims at whoever has something to lose.
+            if draw.once_in(2) {
+                Stroke::PauseOwner { partition, lasting }
+            } else {
+                Stroke::Pause { process, lasting }
+            }
         }
         Family::Stops => Stroke::Stop { process, down: lasting / 10 },
         Family::Clocks => {
@@ -170,13 +177,12 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
             _ => Stroke::Cut { process, broker, lasting },
         },
         Family::Brokers => Stroke::KillBroker { broker, down: lasting },
-        Family::Leaders => {
-            Stroke::MoveLeader { partition: draw.below(shape.partitions.into()) as u16, to: broker }
-        }
+        Family::Leaders => Stroke::MoveLeader { partition, to: broker },
         Family::Coordinators => Stroke::MoveCoordinator { group, to: broker },
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },
         Family::Pool => Stroke::EmptyPool { lasting },
+        _ if draw.once_in(2) => Stroke::CrashOwner { partition, down: lasting / 2 },
         _ => Stroke::Crash { process, down: lasting / 2 },
     }
 }

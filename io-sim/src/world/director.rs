@@ -15,6 +15,7 @@ use super::node::{self, Birth, Exits};
 use super::runtime::{SimRuntime, sleep_until};
 use super::scenario::Scenario;
 use super::state::Shared;
+use super::truth;
 use crate::checkers::{Breach, Law};
 use crate::faults::Stroke;
 use crate::faults::plan::FaultPlan;
@@ -60,6 +61,14 @@ struct Present {
     node: NodeHandle,
     stop: Sender<()>,
     paused: bool,
+}
+
+impl Present {
+    fn ask_to_stop(&self, shared: &Shared) {
+        shared.lock().tell(Happening::StopAsked { life: self.life });
+        // A process that has just ended by itself needs no word.
+        let _ = self.stop.try_send(());
+    }
 }
 
 /// See the [module](self).
@@ -231,6 +240,7 @@ impl Director {
             let now = state.now();
             state.tell(Happening::LifeEnded { life: present.life, end });
             state.living.remove(&number);
+            state.sending.retain(|_, life| *life != present.life);
             for connection in state.network.held_by(present.life) {
                 state.network.give_up(now, connection);
             }
@@ -275,6 +285,7 @@ impl Director {
     fn strike(&mut self, stroke: Stroke) {
         let now = self.shared.now();
         self.shared.lock().note(STROKE, stroke.family() as u64, 0, || stroke.to_string());
+        let stroke = self.aimed(stroke);
         let (processes, brokers) = (self.processes.len() as u16, self.scenario.brokers);
         let process = |number: u16| number % processes;
         let broker = |number: u16| BrokerId(i32::from(number % brokers) + 1);
@@ -302,8 +313,7 @@ impl Director {
                 let process = &mut self.processes[usize::from(process(number))];
                 process.down = down;
                 if let Some(present) = &process.present {
-                    // A second one finds the first.
-                    let _ = present.stop.try_send(());
+                    present.ask_to_stop(&self.shared);
                 }
             }
             Stroke::JumpClock { process: number, by_micros } => {
@@ -343,8 +353,29 @@ impl Director {
                 let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
                 self.shared.lock().evict(&group, usize::from(member));
             }
-            // There is no database in this world.
-            Stroke::RestartDatabase { .. } | Stroke::EmptyPool { .. } => {}
+            // Nobody owns the partition, or there is no database in this world.
+            Stroke::CrashOwner { .. }
+            | Stroke::PauseOwner { .. }
+            | Stroke::RestartDatabase { .. }
+            | Stroke::EmptyPool { .. } => {}
+        }
+    }
+
+    /// A stroke at an owner becomes one at a process.
+    fn aimed(&self, stroke: Stroke) -> Stroke {
+        let (Stroke::CrashOwner { partition, .. } | Stroke::PauseOwner { partition, .. }) = stroke else {
+            return stroke;
+        };
+        let places: Vec<_> = self.places().collect();
+        let (topic, number) = &places[usize::from(partition) % places.len()];
+        let state = self.shared.lock();
+        let place = truth::place(&self.scenario.facts, topic, *number);
+        match (stroke, place.and_then(|place| state.truth.owner(place))) {
+            (Stroke::CrashOwner { down, .. }, Some(owner)) => Stroke::Crash { process: owner.process, down },
+            (Stroke::PauseOwner { lasting, .. }, Some(owner)) => {
+                Stroke::Pause { process: owner.process, lasting }
+            }
+            (stroke, _) => stroke,
         }
     }
 
@@ -389,6 +420,9 @@ impl Director {
                 pending.push(format!("producer {nth} is at {done} of {}", sends.len()));
             }
         }
+        for (send, life) in &state.sending {
+            pending.push(format!("{life} waits for {send}"));
+        }
         state.pending(&members, &mut pending);
         pending
     }
@@ -399,8 +433,7 @@ impl Director {
         let deadline = self.shared.now() + STOP;
         for process in &self.processes {
             if let Some(present) = &process.present {
-                // A process that has just ended by itself needs no word.
-                let _ = present.stop.try_send(());
+                present.ask_to_stop(&self.shared);
             }
         }
         while self.processes.iter().any(|process| process.present.is_some()) && !self.is_over() {

@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     /// How long a call takes at most when nothing goes wrong.
     pub(crate) handling: Duration,
     pub(crate) limit: Duration,
+    /// See [`Scenario::leak`](super::scenario::Scenario::leak).
+    pub(crate) leak: Option<fn() -> Duration>,
     pub(crate) stream: Stream,
 }
 
@@ -95,7 +97,7 @@ impl Worker {
     fn decide(&self, events: &[EventNo]) -> (Duration, Course) {
         let mut state = self.runtime.shared().lock();
         let now = state.now();
-        let mut takes = Duration::ZERO;
+        let mut takes = self.leak.map_or(Duration::ZERO, |leak| leak());
         let mut end = RunEnd::Done;
         for event in events {
             let entity = u64::from(self.handler.0) << 32 | u64::from(event.0);

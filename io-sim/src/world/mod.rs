@@ -17,6 +17,7 @@ mod state;
 mod telling;
 mod truth;
 
+use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -85,12 +86,45 @@ pub struct Report {
     pub requests: u64,
 }
 
-/// Runs the world of a seed: its scenario and its faults are drawn, and faults go on for so long.
+/// For how long faults go on in the world of a seed.
+pub const ACTIVE: Duration = Duration::from_secs(60);
+
+/// Runs the world of a seed: its scenario and its faults are drawn.
 #[must_use]
-pub fn drawn(seed: Seed, active: Duration, detail: Detail) -> Report {
-    let scenario = Scenario::draw(seed, active);
-    let plan = swarm::draw(seed, &scenario.shape(active));
+pub fn drawn(seed: Seed, detail: Detail) -> Report {
+    let scenario = Scenario::draw(seed, ACTIVE);
+    let plan = swarm::draw(seed, &scenario.shape(ACTIVE));
     run(&scenario, &plan, seed, detail)
+}
+
+impl Report {
+    /// Whether everything came to rest, and every law held.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.outcome == Outcome::Clean
+    }
+}
+
+impl fmt::Display for Report {
+    /// What a person needs who has never seen the run: law, step, seed, hash, plan, and the command that replays it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seed = self.seed;
+        match &self.outcome {
+            Outcome::Clean => {
+                writeln!(f, "seed {seed} came to rest after {:.1?}, and all laws held", self.elapsed)?
+            }
+            Outcome::Broken { step, breach } => writeln!(f, "seed {seed} broke {breach} (step {step})")?,
+            Outcome::Trouble(Trouble::Panic(what)) => writeln!(f, "seed {seed}: a task panicked: {what}")?,
+            Outcome::Trouble(Trouble::Livelock(polls)) => {
+                writeln!(f, "seed {seed}: tasks were polled {polls} times, which is no progress but a loop")?;
+            }
+        }
+        writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
+        if !self.is_clean() {
+            writeln!(f, "to see it: cargo run -p sim-tests -- replay {seed}\nthe plan:\n{}", self.plan)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs a world.

@@ -95,6 +95,7 @@ fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), Regist
         topic: handler.topic,
         handling: birth.scenario.handling,
         limit: handler.retry.attempt_limit,
+        leak: birth.scenario.leak,
         stream: birth.seed.stream("handling"),
     };
     if handler.batch > 1 {
@@ -144,21 +145,20 @@ pub(crate) async fn produce(birth: Birth, producer: usize) {
     let life = birth.runtime.life();
     let shared = birth.runtime.shared().clone();
     loop {
-        let next = {
-            let mut state = shared.lock();
-            let sends = &birth.scenario.producers[producer];
-            let place = state.produced.entry(producer).or_default();
-            let next = sends.get(*place).cloned();
-            next.inspect(|_| *place += 1)
+        let place = shared.lock().produced.get(&producer).copied().unwrap_or_default();
+        let Some(PlannedSend { at, events }) = birth.scenario.producers[producer].get(place).cloned() else {
+            break;
         };
-        let Some(PlannedSend { at, events }) = next else { break };
         birth.runtime.sleep_until(at).await;
         let send = {
             let mut state = shared.lock();
             if !state.lives(life) {
                 return;
             }
+            // From here on the next life goes on behind it, for what becomes of it is unknown if this one ends.
+            state.produced.insert(producer, place + 1);
             let send = state.next_send();
+            state.sending.insert(send, life);
             state.tell(Happening::SendBegan { send, life, events: Arc::clone(&events) });
             send
         };
@@ -211,6 +211,7 @@ fn tell(
         Err(_) => vec![Fate::Rejected; events.len()],
     };
     let mut state = birth.runtime.shared().lock();
+    state.sending.remove(&send);
     if state.lives(birth.runtime.life()) {
         state.tell(Happening::SendEnded { send, fates: fates.into() });
     }

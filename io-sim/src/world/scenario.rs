@@ -31,7 +31,7 @@ pub struct PlannedSend {
 }
 
 /// See the [module](self).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     /// How many brokers.
     pub brokers: u16,
@@ -47,6 +47,9 @@ pub struct Scenario {
     pub handling: Duration,
     /// How long everything may take to come to rest once faults are over.
     pub patience: Duration,
+    /// What a call takes on top, for whatever reason outside of the world: a leak of determinism, to prove that leaks
+    /// are found.
+    pub leak: Option<fn() -> Duration>,
 }
 
 impl Scenario {
@@ -107,6 +110,7 @@ impl Scenario {
             outstanding: draw.log_uniform(4, 30) as u32,
             handling: Duration::from_millis(draw.log_uniform(1, 200)),
             patience: Duration::from_secs(300),
+            leak: None,
         }
     }
 }

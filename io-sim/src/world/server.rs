@@ -276,6 +276,7 @@ impl State {
             shares.push(Share { life, places: places.collect() });
         }
         let generation = request.generation;
+        self.truth.assigned(group, &shares);
         self.tell(Happening::Assigned { group, generation, shares: shares.into() });
     }
 

@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) claims: BTreeMap<ClaimKey, (HandlerNo, EventNo)>,
     /// How far each producer is in its plan.
     pub(crate) produced: BTreeMap<usize, usize>,
+    /// Calls of `produce` that were not answered yet.
+    pub(crate) sending: BTreeMap<SendNo, Life>,
     pub(crate) polls: u64,
     pub(crate) inputs: u64,
     next_run: u64,
@@ -127,6 +129,7 @@ impl Shared {
             skew: BTreeMap::new(),
             claims: BTreeMap::new(),
             produced: BTreeMap::new(),
+            sending: BTreeMap::new(),
             polls: 0,
             inputs: 0,
             next_run: 0,

@@ -34,6 +34,7 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
         Happening::LifeEnded { life: l, end } => {
             (life(l), LIFE, 1 + u64::from(*end != crate::history::End::Crashed))
         }
+        Happening::StopAsked { life: l } => (life(l), LIFE, 6),
         Happening::Paused { life: l } => (life(l), LIFE, 4),
         Happening::Resumed { life: l } => (life(l), LIFE, 5),
         Happening::SendBegan { send, life: l, events } => (
@@ -101,6 +102,7 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
             handlers.len()
         ),
         Happening::LifeEnded { life, end } => format!("{life} ends: {end:?}"),
+        Happening::StopAsked { life } => format!("{life} is asked to stop"),
         Happening::Paused { life } => format!("{life} stands still"),
         Happening::Resumed { life } => format!("{life} goes on"),
         Happening::SendBegan { send, life, events } => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_core::model::{Generation, Offset, PartitionId};
 use evenkeel_core::records::{self, Batches};
 
-use crate::history::{EventNo, Facts, GroupNo, Life, Place, TopicNo};
+use crate::history::{EventNo, Facts, GroupNo, Life, Place, Share, TopicNo};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct Truth {
     members: BTreeMap<(GroupNo, std::sync::Arc<str>), Life>,
     /// The last generation whose assignment was told.
     generations: BTreeMap<GroupNo, Generation>,
+    /// Who owns what, by the last assignment.
+    owners: BTreeMap<(GroupNo, Place), Life>,
     /// Up to where each log was told.
     told: BTreeMap<Place, Offset>,
 }
@@ -33,6 +35,19 @@ impl Truth {
     /// Whether the assignment of a generation is news.
     pub(crate) fn is_new(&mut self, group: GroupNo, generation: Generation) -> bool {
         self.generations.insert(group, generation) != Some(generation)
+    }
+
+    /// A generation was assigned.
+    pub(crate) fn assigned(&mut self, group: GroupNo, shares: &[Share]) {
+        self.owners.retain(|(of, _), _| *of != group);
+        for share in shares {
+            self.owners.extend(share.places.iter().map(|place| ((group, *place), share.life)));
+        }
+    }
+
+    /// Who owns a partition, in the first group that has it.
+    pub(crate) fn owner(&self, place: Place) -> Option<Life> {
+        self.owners.iter().find(|((_, at), _)| *at == place).map(|(_, life)| *life)
     }
 
     /// Up to where a log was told.
