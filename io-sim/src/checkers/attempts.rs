@@ -54,7 +54,7 @@ impl Checker for Attempts {
         match happening {
             // What is assigned anew is counted anew. But a position may also be told twice, to a request that was repeated.
             Happening::PositionServed { group, place, life, .. } => {
-                self.forget(ledger, *life, *group, *place)
+                self.renew(ledger, *life, *group, *place)
             }
             Happening::LifeEnded { life, .. } => {
                 self.deliveries.retain(|(of, ..), _| of != life);
