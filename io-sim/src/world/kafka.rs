@@ -18,7 +18,7 @@ use evenkeel_cluster::message::{
     OfTopic, Place as LogPlace, ProducePartition, Request, Resource, SyncGroupRequest, TopicRef,
 };
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{BrokerId, GroupName, MemberId, PartitionId, TopicName, TopicPartition};
+use evenkeel_core::model::{BrokerId, GroupName, MemberId, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
     Broker, CommitRequest, Coordinator, FetchAnswer, FetchRequest, FetchedPartition, HeartbeatRequest,
     JoinAnswer, JoinMember, JoinRequest, LeaveRequest, ListOffset, ListedOffset, Metadata, NewTopic,
@@ -274,7 +274,8 @@ impl Broker for SimKafka {
                 };
                 partitions.iter().map(describe).collect()
             });
-            Some(TopicMetadata { topic: topic.clone(), partitions })
+            let id = Some(told.id).filter(|id| *id != TopicId::default());
+            Some(TopicMetadata { topic: topic.clone(), id, partitions })
         });
         let topics = topics.collect::<Option<_>>().ok_or_else(odd)?;
         Ok(Metadata { brokers: answer.brokers.iter().map(|address| address.broker).collect(), topics })
