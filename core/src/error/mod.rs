@@ -9,9 +9,11 @@ mod event;
 mod kafka;
 mod name;
 mod produce;
+mod sources;
 
 pub use bus::{ProduceError, RegistrationError};
 pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};
 pub use produce::ProduceFailure;
+pub use sources::{LONGEST_CHAIN, sources};
