@@ -10,6 +10,7 @@ mod kafka;
 mod name;
 mod produce;
 mod setting;
+mod sources;
 
 pub use bus::{ProduceError, RegistrationError};
 pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
@@ -17,3 +18,4 @@ pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};
 pub use produce::ProduceFailure;
 pub use setting::SettingError;
+pub use sources::{LONGEST_CHAIN, sources};

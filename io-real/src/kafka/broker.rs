@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::error::ErrorCode;
+use evenkeel_core::error::{ErrorCode, Remedy};
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
     Broker, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata, NewTopic,
@@ -46,7 +46,7 @@ impl Broker for KafkaClient {
             .iter()
             .filter_map(|topic| topic.name.as_ref().map(|name| (&*name.0, topic)))
             .collect();
-        Ok(Metadata {
+        let metadata = Metadata {
             brokers: answer.brokers.iter().map(|broker| BrokerId(broker.node_id.0)).collect(),
             topics: topics
                 .iter()
@@ -59,7 +59,11 @@ impl Broker for KafkaClient {
                     None => Err(missing(&server, "topic", topic)),
                 })
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        if metadata.topics.iter().any(leaves_open) {
+            self.cluster.turn_away(&server).await;
+        }
+        Ok(metadata)
     }
 
     async fn create_topics(
@@ -219,6 +223,14 @@ pub(super) fn metadata_request(topics: &[TopicName]) -> messages::MetadataReques
     messages::MetadataRequest::default()
         .with_topics(Some(topics.collect()))
         .with_allow_auto_topic_creation(false)
+}
+
+/// Whether another broker may know more of a topic.
+fn leaves_open(topic: &TopicMetadata) -> bool {
+    match &topic.partitions {
+        Ok(partitions) => partitions.iter().any(|partition| partition.leader.is_none()),
+        Err(code) => code.remedy() != Remedy::GiveUp,
+    }
 }
 
 /// The id of a topic's present life. Brokers that know none leave it zero.
