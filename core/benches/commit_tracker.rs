@@ -4,9 +4,9 @@
 //! window after it was admitted, so the window slides as it does in production and stays about as wide as the table
 //! says. The measured loop does nothing but admit and settle; orders are drawn beforehand.
 //!
-//! All windows take turns, a short stretch each, on trackers that are warm. The figure of a window is the lower quartile
-//! of its stretches: a neighbour on the same core makes many of them slow and none fast, and it must not make one window
-//! look slower than another. The run fails if a goal is missed.
+//! All windows take turns, a short stretch each, on trackers that are warm. The figure of a window is the lower
+//! quartile of its stretches: a neighbour on the same core makes many of them slow and none fast, and it must not make
+//! one window look slower than another. The run fails if a goal is missed.
 
 #![allow(
     clippy::disallowed_methods,

@@ -49,8 +49,8 @@ impl Bus {
 }
 
 impl<D: Send + Sync + 'static> Bus<D> {
-    /// Creates a topic if it does not exist. An existing one is left as it is. The topic is the constant that events are
-    /// made with, or its name.
+    /// Creates a topic if it does not exist. An existing one is left as it is. The topic is the constant that events
+    /// are made with, or its name.
     ///
     /// `configs` go by Kafka's names. The defaults are 3 replicas where there are as many brokers, one fewer of them in
     /// sync to acknowledge, and the broker's time as the records' timestamp.

@@ -198,9 +198,9 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
     ///
     /// # Errors
-    /// [`StartError`]: the bus was started before, a group has settings and no handlers, a member failed for good, or partitions did not come within a minute.
-    /// What had been started by then is stopped, calls that run are cancelled, and the error comes once all members
-    /// have ended, some seconds later at most.
+    /// [`StartError`]: the bus was started before, a group has settings and no handlers, a member failed for good, or
+    /// partitions did not come within a minute. What had been started by then is stopped, calls that run are cancelled,
+    /// and the error comes once all members have ended, some seconds later at most.
     ///
     /// # Cancellation
     /// Dropping the future stops the members as [`Running::shutdown`] does, without waiting. The bus cannot be started

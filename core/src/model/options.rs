@@ -114,8 +114,8 @@ impl GroupSettings {
         self
     }
 
-    /// Bytes of one partition in one fetch, and how far ahead of the handlers is fetched. Default: 1 MiB. A larger batch
-    /// is fetched nevertheless.
+    /// Bytes of one partition in one fetch, and how far ahead of the handlers is fetched. Default: 1 MiB. A larger
+    /// batch is fetched nevertheless.
     #[must_use]
     pub fn fetch_bytes(mut self, bytes: u32) -> Self {
         self.fetch_bytes = bytes;
@@ -130,8 +130,8 @@ impl GroupSettings {
         self
     }
 
-    /// How often offsets are committed while events flow. Default: 1 s. They are committed as well when all is settled,
-    /// and before partitions are given up. What was settled since is handled again after a crash.
+    /// How often offsets are committed while events flow. Default: 1 s. They are committed as well when all is
+    /// settled, and before partitions are given up. What was settled since is handled again after a crash.
     #[must_use]
     pub fn commit_interval(mut self, interval: Duration) -> Self {
         self.commit_interval = interval;

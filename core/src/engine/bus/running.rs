@@ -164,9 +164,9 @@ fn launch<R: Runtime, K: Broker + Coordinator, D>(
 }
 
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K, D> {
-    /// Completes when the first member of this bus is gone for good, with the reason; never while all is well, nor because
-    /// of a shutdown. The other groups go on, so it is for the service to decide: most exit and let themselves be
-    /// started again, where they would otherwise stand there and handle nothing.
+    /// Completes when the first member of this bus is gone for good, with the reason; never while all is well, nor
+    /// because of a shutdown. The other groups go on, so it is for the service to decide: most exit and let themselves
+    /// be started again, where they would otherwise stand there and handle nothing.
     ///
     /// It may be asked for many times and from many tasks, before the failure and after.
     ///

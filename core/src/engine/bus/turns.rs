@@ -30,9 +30,9 @@ impl Drop for Turn {
 }
 
 impl<R> Turns<R> {
-    /// At least one, whatever the database says.
+    /// At least one, whatever the database says, and no more than a process can have.
     pub(super) fn new(runtime: R, connections: u32) -> Self {
-        let connections = usize::try_from(connections.max(1)).unwrap_or(usize::MAX);
+        let connections = usize::from(u16::try_from(connections.max(1)).unwrap_or(u16::MAX));
         let (back, free) = async_channel::bounded(connections);
         let turns = Self { runtime, free, back };
         (0..connections).for_each(|_| drop(Turn(turns.back.clone())));
