@@ -38,6 +38,7 @@ pub struct GroupSettings {
     pub(crate) window_events: usize,
     pub(crate) window_bytes: u64,
     pub(crate) fetch_bytes: u32,
+    pub(crate) fetch_answer_bytes: u32,
     pub(crate) fetch_wait: Duration,
     pub(crate) commit_interval: Duration,
 }
@@ -53,6 +54,7 @@ impl Default for GroupSettings {
             window_events: 100_000,
             window_bytes: 64 << 20,
             fetch_bytes: 1 << 20,
+            fetch_answer_bytes: 50 << 20,
             fetch_wait: Duration::from_millis(500),
             commit_interval: Duration::from_secs(1),
         }
@@ -122,6 +124,14 @@ impl GroupSettings {
         self
     }
 
+    /// The most bytes of the answer to one fetch, whatever the number of its partitions. Default: 50 MiB. A member holds
+    /// at most one such answer of each broker that is not taken in yet. A larger batch is fetched nevertheless.
+    #[must_use]
+    pub fn fetch_answer_bytes(mut self, bytes: u32) -> Self {
+        self.fetch_answer_bytes = bytes;
+        self
+    }
+
     /// How long a broker may hold a fetch while there is nothing new. Default: 500 ms. It answers at once when there
     /// is, so this delays no event.
     #[must_use]
@@ -150,6 +160,7 @@ impl GroupSettings {
         count("window_events", self.window_events as u64, u64::from(u32::MAX))?;
         count("window_bytes", self.window_bytes, u64::MAX)?;
         count("fetch_bytes", self.fetch_bytes.into(), MOST)?;
+        count("fetch_answer_bytes", self.fetch_answer_bytes.into(), MOST)?;
         timeout("fetch_wait", self.fetch_wait)?;
         timeout("commit_interval", self.commit_interval)?;
         let Self { session_timeout: session, rebalance_timeout: rebalance, .. } = self;
@@ -284,7 +295,10 @@ mod tests {
             (ours.concurrency, ours.window_events, ours.window_bytes, ours.fetch_bytes),
             (consumer.concurrency, consumer.window_events, consumer.window_bytes, consumer.fetch_bytes),
         );
-        assert_eq!((ours.fetch_wait, ours.commit_interval), (consumer.fetch_wait, consumer.commit_interval));
+        assert_eq!(
+            (ours.fetch_answer_bytes, ours.fetch_wait, ours.commit_interval),
+            (consumer.fetch_answer_bytes, consumer.fetch_wait, consumer.commit_interval),
+        );
         let (ours, produce) = (ProduceSettings::default(), ProduceConfig::default());
         assert_eq!(ours.check(), Ok(()));
         assert_eq!(
@@ -318,6 +332,7 @@ mod tests {
             (new().window_bytes(0), "window_bytes cannot be 0: set at least 1"),
             (new().fetch_bytes(0), "fetch_bytes cannot be 0: set at least 1"),
             (new().fetch_bytes(1 << 31), "fetch_bytes cannot be 2147483648: set at most 2147483647"),
+            (new().fetch_answer_bytes(0), "fetch_answer_bytes cannot be 0: set at least 1"),
             (new().fetch_wait(zero), "fetch_wait cannot be 0ns: set at least 1ms"),
             (
                 new().commit_interval(Duration::from_micros(999)),

@@ -42,6 +42,7 @@ impl GroupEntry {
             window_events: self.settings.window_events,
             window_bytes: self.settings.window_bytes,
             fetch_bytes: self.settings.fetch_bytes,
+            fetch_answer_bytes: self.settings.fetch_answer_bytes,
             fetch_wait: self.settings.fetch_wait,
             commit_interval: self.settings.commit_interval,
             ..ConsumerConfig::new(group.clone())
