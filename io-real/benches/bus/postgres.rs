@@ -13,8 +13,8 @@ use crate::measure::{Counter, Goal, Sample, Weight, compare};
 use crate::shop::{self, Order, filled_topic, fresh, scattered, settle, side_by_side};
 use crate::{Anyhow, services};
 
-const ROUNDS: usize = 5;
-const SINGLES: u32 = 16_000;
+const ROUNDS: usize = 3;
+const SINGLES: u32 = 40_000;
 const SINGLES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
 const BATCHED: u32 = 80_000;
 const BATCH: NonZeroUsize = NonZeroUsize::new(100).expect("a hundred is not zero");
