@@ -4,10 +4,10 @@ DB ?= sqlite
 ORDERS ?= 100000
 SERVICES = io-real/services
 
-.PHONY: help demo test lint bench fuzz stop
+.PHONY: help demo test lint bench fuzz conformance stop
 
 help: ## Lists these words.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' Makefile
 
 demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
 	@set -e; \
@@ -35,6 +35,9 @@ bench: ## Measures, each figure beside its peer's in the same run.
 
 fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+
+conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
+	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop
