@@ -1,40 +1,60 @@
 # What is done often is one word. `make help` lists the words.
 
+BROKER ?= dev
 DB ?= sqlite
 ORDERS ?= 100000
+LISTEN ?= 127.0.0.1:9092
+PROFILE ?= release
+TARGET ?= commit_tracker
 SERVICES = io-real/services
+# Where a pipe is used, what comes before it decides.
+SHELL = bash
+.SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo test lint bench fuzz conformance stop
+.PHONY: help demo broker test lint bench fuzz conformance stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' Makefile
 
-demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
+demo: ## Runs the shop; BROKER=dev (default) or kafka (Apache Kafka), DB=sqlite (default) or postgres.
 	@set -e; \
-	cargo build --release --package evenkeel --example shop; \
-	kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; \
+	cargo build --profile $(PROFILE) --package evenkeel --features broker --bin evenkeel --example shop; \
+	case "$(BROKER)" in \
+	  dev) unset KAFKA KAFKA_PID ;; \
+	  kafka) kafka="$$($(SERVICES)/kafka start)"; eval "$$kafka"; export KAFKA KAFKA_PID="$$(cat .services/kafka/node-1/pid)" ;; \
+	  *) echo 'BROKER must be dev or kafka' >&2; exit 2 ;; \
+	esac; \
 	case "$(DB)" in \
 	  sqlite) mkdir -p .services; rm -f .services/shop.db*; DATABASE=.services/shop.db ;; \
 	  postgres) postgres="$$($(SERVICES)/postgres start)"; eval "$$postgres"; DATABASE="$$POSTGRES" ;; \
 	  *) echo 'DB must be sqlite or postgres' >&2; exit 2 ;; \
 	esac; \
-	export KAFKA DATABASE; \
-	target/release/examples/shop --orders $(ORDERS)
+	export DATABASE; \
+	target/$(patsubst dev,debug,$(PROFILE))/examples/shop --orders $(ORDERS)
+
+broker: ## Serves a Kafka cluster for development in memory, at LISTEN (127.0.0.1:9092), until Ctrl-C.
+	cargo run --release --package evenkeel --features broker -- broker --listen $(LISTEN)
 
 test: ## Runs every test; starts the servers that they need.
-	cargo test --workspace --no-fail-fast
+	@cargo test --workspace --no-fail-fast | awk '{ print; fflush() } \
+		/^test result:/ { passed += $$4; failed += $$6 } \
+		END { printf "%d passed, %d failed\n", passed, failed }'
 
 lint: ## What CI checks beside the tests.
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 
-bench: ## Measures, each figure beside its peer's in the same run.
-	cargo bench --package evenkeel-core --benches
-	cargo bench --package evenkeel --bench bus
+bench: ## Measures, each figure beside its peer's in the same run; fails if a gate is missed.
+	@missed=0; \
+	cargo bench --package evenkeel-core --benches || missed=1; \
+	cargo bench --package evenkeel --bench bus || missed=1; \
+	cargo bench --package evenkeel --bench dev_broker || missed=1; \
+	exit $$missed
 
-fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
-	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a nightly toolchain.
+	cargo +nightly fuzz run $(TARGET) -- -max_total_time=120
 
 conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
 	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel_core::engine::bus::{self, BusConfig, NoDatabase};
-use evenkeel_core::error::NameError;
-use evenkeel_core::model::TopicName;
+use evenkeel_core::error::{NameError, SettingError};
+use evenkeel_core::model::{ProduceSettings, TopicName};
 use evenkeel_core::ports::{Broker, Database, DatabaseError, NewTopic, PortError};
 
 use crate::kafka::{ConnectError, Kafka, KafkaClient};
@@ -40,7 +40,8 @@ impl Bus {
     /// Begins a bus for the service of this name, which becomes the source of its events.
     pub fn builder(source: impl Into<Arc<str>>) -> BusBuilder {
         BusBuilder {
-            config: BusConfig::new(source),
+            source: source.into(),
+            produce: ProduceSettings::default(),
             kafka: Kafka::new(["localhost:9092"]),
             database: NoDatabase,
         }
@@ -48,20 +49,30 @@ impl Bus {
 }
 
 impl<D: Send + Sync + 'static> Bus<D> {
-    /// Creates a topic if it does not exist. An existing one is left as it is.
+    /// Creates a topic if it does not exist. An existing one is left as it is. The topic is the constant that events
+    /// are made with, or its name.
     ///
     /// `configs` go by Kafka's names. The defaults are 3 replicas where there are as many brokers, one fewer of them in
     /// sync to acknowledge, and the broker's time as the records' timestamp.
+    ///
+    /// ```no_run
+    /// # async fn example(bus: evenkeel::Bus) -> Result<(), evenkeel::TopicError> {
+    /// const COUNTS: evenkeel::Topic<u64> = evenkeel::Topic::new("shop.counts");
+    ///
+    /// bus.ensure_topic(COUNTS, 8, [("retention.ms", "86400000")]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TopicError`] if the name is illegal or the cluster refuses.
     pub async fn ensure_topic(
         &self,
-        name: &str,
+        topic: impl TryInto<TopicName, Error = NameError>,
         partitions: u32,
         configs: impl IntoIterator<Item = (&str, &str)>,
     ) -> Result<(), TopicError> {
-        let topic = TopicName::new(name)?;
+        let topic: TopicName = topic.try_into()?;
         let refused = |cause| TopicError::Refused { topic: topic.clone(), cause };
         let brokers = self.1.metadata(&[]).await.map_err(refused)?.brokers.len();
         let replicas = u16::try_from(brokers.clamp(1, 3)).unwrap_or(1);
@@ -99,6 +110,9 @@ pub enum TopicError {
 /// Why a bus could not be opened. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// A setting cannot work. Nothing was tried.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// No broker could be reached.
     #[error(transparent)]
     Kafka(#[from] ConnectError),
@@ -120,7 +134,8 @@ pub struct WithDatabase<D>(D);
 #[derive(Debug, Clone)]
 #[must_use = "opens nothing until `open` is called"]
 pub struct BusBuilder<D = NoDatabase> {
-    config: BusConfig,
+    source: Arc<str>,
+    produce: ProduceSettings,
     kafka: Kafka,
     database: D,
 }
@@ -132,9 +147,21 @@ impl<D> BusBuilder<D> {
         self
     }
 
+    /// How events are produced.
+    pub fn producing(mut self, settings: ProduceSettings) -> Self {
+        self.produce = settings;
+        self
+    }
+
     /// The service's own database: with it, handlers can be [exactly once](bus::GroupSubscription::exactly_once).
     pub fn database<E: Database>(self, database: E) -> BusBuilder<WithDatabase<E>> {
-        BusBuilder { config: self.config, kafka: self.kafka, database: WithDatabase(database) }
+        let Self { source, produce, kafka, database: _ } = self;
+        BusBuilder { source, produce, kafka, database: WithDatabase(database) }
+    }
+
+    fn config(&self) -> Result<BusConfig, SettingError> {
+        self.produce.check()?;
+        Ok(BusConfig::new(Arc::clone(&self.source)).producing(&self.produce))
     }
 }
 
@@ -142,11 +169,12 @@ impl BusBuilder<NoDatabase> {
     /// Connects to the cluster.
     ///
     /// # Errors
-    /// [`OpenError::Kafka`], which names every address that was tried and what came of it.
+    /// [`OpenError`]. That of the cluster names every address that was tried and what came of it.
     pub async fn open(self) -> Result<Bus, OpenError> {
+        let config = self.config()?;
         let client = self.kafka.connect().await?;
         let kafka = Arc::new(client.clone());
-        Ok(Bus(bus::Bus::new(self.config, TokioRuntime::current(), kafka, Arc::new(NoDatabase)), client))
+        Ok(Bus(bus::Bus::new(config, TokioRuntime::current(), kafka, Arc::new(NoDatabase)), client))
     }
 }
 
@@ -156,12 +184,13 @@ impl<D: Database> BusBuilder<WithDatabase<D>> {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(self) -> Result<Bus<D>, OpenError> {
+        let config = self.config()?;
         let client = self.kafka.connect().await?;
         let WithDatabase(database) = self.database;
         let begun = Instant::now();
         let failed = |cause| OpenError::Database { cause, took: begun.elapsed() };
         database.migrate().await.map_err(failed)?;
         let kafka = Arc::new(client.clone());
-        Ok(Bus(bus::Bus::new(self.config, TokioRuntime::current(), kafka, Arc::new(database)), client))
+        Ok(Bus(bus::Bus::new(config, TokioRuntime::current(), kafka, Arc::new(database)), client))
     }
 }

@@ -15,16 +15,16 @@ pub mod sqlite;
 
 pub use bus::{Bus, BusBuilder, OpenError, TopicError, WithDatabase};
 pub use evenkeel_core::engine::bus::{
-    GroupSubscription, Leftover, NoDatabase, Running, StartError, Subscription,
+    GroupSubscription, Leftover, MemberFailure, NoDatabase, Running, StartError, Subscription,
 };
 pub use evenkeel_core::engine::consume::News;
-pub use evenkeel_core::error::{ProduceError, ProduceFailure, RegistrationError};
+pub use evenkeel_core::error::{ProduceError, ProduceFailure, RegistrationError, SettingError};
 pub use evenkeel_core::machine::backoff::Backoff;
 pub use evenkeel_core::machine::consumer::Notice;
 pub use evenkeel_core::machine::produce::Produced;
 pub use evenkeel_core::model::{
-    Attempt, Bytes, Codec, ErrorKind, Event, GroupName, HandlerError, Json, NewEvent, OnFailure, Ordering,
-    Raw, RetryPolicy, Tombstones, Topic, TopicName,
+    Attempt, Bytes, Codec, ErrorKind, Event, GroupName, GroupSettings, HandlerError, Json, NewEvent,
+    OnFailure, Ordering, ProduceSettings, Raw, RetryPolicy, Tombstones, Topic, TopicName,
 };
 pub use kafka::Kafka;
 pub use postgres::{PgTx, Postgres};

@@ -125,6 +125,8 @@ async fn an_unknown_topic_is_told_and_not_created() {
         assert_eq!(metadata.topics[0].topic, unknown);
         assert_eq!(metadata.topics[0].partitions, Err(ErrorCode::UnknownTopicOrPartition));
         assert_eq!(metadata.topics[1].topic, known);
+        assert_eq!(metadata.topics[0].id, None);
+        assert!(metadata.topics[1].id.is_some(), "Kafka tells ids since 2.8");
         let partitions = metadata.topics[1].partitions.as_ref().unwrap();
         let numbers: Vec<_> = partitions.iter().map(|p| p.partition.0).collect();
         assert_eq!(numbers, [0, 1]);

@@ -1,1 +1,20 @@
-//! The simulated world of Evenkeel: to come. The machines it will drive are in [`evenkeel_core::machine`].
+//! The simulated world of Evenkeel: the library, a cluster and a database under seeded failure, judged by the library's
+//! laws.
+//!
+//! - [`seed`] draws: named streams, so that what is left out shifts nothing.
+//! - [`trace`] hashes every step, and tells them in words on replay.
+//! - [`faults`] are what can go wrong, and the plan of it.
+//! - [`history`] is what happened, as data; [`checkers`] judge it.
+//!
+//! - [`network`] is links and connections, [`world`] the real library in it.
+//!
+//! But for [`world`] none of these knows a clock or a scheduler: the machines driven alone and the whole library on a simulated scheduler
+//! share them.
+
+pub mod checkers;
+pub mod faults;
+pub mod history;
+pub mod network;
+pub mod seed;
+pub mod trace;
+pub mod world;

@@ -4,27 +4,33 @@
 //! hands in the ports; see the `evenkeel` crate for the real ones.
 
 mod consume;
+mod herald;
 mod registry;
 mod running;
 mod setup;
+mod turns;
 
-use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use async_channel::{Receiver, Sender};
 
 pub use self::consume::{GroupSubscription, Subscription};
+pub use self::herald::MemberFailure;
 pub use self::running::{Leftover, Running, StartError};
 
 use self::registry::Registry;
 use self::setup::Setup;
+use self::turns::Turns;
 use super::consume::News;
 use super::produce::{Call, ProducerTask};
-use crate::error::ProduceError;
+use crate::error::{ProduceError, RegistrationError};
 use crate::machine::Entropy;
 use crate::machine::produce::{Produce, ProduceConfig, Produced};
-use crate::model::{Codec, GroupName, NewEvent, Topic, TopicName, cloudevents};
-use crate::ports::{Broker, Coordinator, Runtime};
+use crate::model::{
+    Codec, GroupName, GroupSettings, NewEvent, ProduceSettings, Topic, TopicName, cloudevents,
+};
+use crate::ports::{Broker, Coordinator, Database, Runtime};
 
 /// Stands where a bus has no database: exactly-once handlers and transactions do not compile on it.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +50,14 @@ impl BusConfig {
     #[must_use]
     pub fn new(source: impl Into<Arc<str>>) -> Self {
         Self { source: source.into(), produce: ProduceConfig::default() }
+    }
+
+    /// Produces by these settings, which must be [legal](ProduceSettings::check).
+    #[must_use]
+    pub fn producing(mut self, settings: &ProduceSettings) -> Self {
+        let &ProduceSettings { batch_bytes, delivery_timeout, request_timeout } = settings;
+        self.produce = ProduceConfig { batch_bytes, delivery_timeout, request_timeout, ..self.produce };
+        self
     }
 }
 
@@ -75,7 +89,15 @@ struct Shared<R, K, D> {
     produce_calls: AtomicU64,
     started: AtomicBool,
     registry: Setup<Registry>,
+    turns: OnceLock<Turns<R>>,
     observer: Setup<Option<Observer>>,
+}
+
+impl<R: Runtime, K, D: Database> Shared<R, K, D> {
+    /// The database's connections, for exactly-once handlers to share.
+    fn turns(&self) -> Turns<R> {
+        self.turns.get_or_init(|| Turns::new(self.runtime.clone(), self.database.capacity())).clone()
+    }
 }
 
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D> {
@@ -100,6 +122,7 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
             produce_calls: AtomicU64::new(0),
             started: AtomicBool::new(false),
             registry: Setup::default(),
+            turns: OnceLock::new(),
             observer: Setup::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -149,6 +172,22 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
         Subscription::new(self, topic)
     }
 
+    /// Sets how this process's member of a group behaves, for all its handlers, in place of earlier settings.
+    ///
+    /// # Errors
+    /// [`RegistrationError`]: an illegal name, a setting that cannot work, or a bus that has been started.
+    pub fn group(&self, group: &str, settings: GroupSettings) -> Result<(), RegistrationError> {
+        let group = GroupName::new(group)?;
+        if self.shared.started.load(atomic::Ordering::Acquire) {
+            return Err(RegistrationError::LateSettings { group });
+        }
+        if let Err(cause) = settings.check() {
+            return Err(RegistrationError::Setting { group, cause });
+        }
+        self.shared.registry.with(|registry| registry.groups.entry(group).or_default().settings = settings);
+        Ok(())
+    }
+
     /// Has `observer` told of assignments, notices and ends, in place of an earlier one. Set it before the bus is
     /// started. It is called on the tasks that do the work, so it must be quick and must not block; if it panics, that
     /// is logged, and the work goes on. What happens is logged through `tracing` as well.
@@ -159,7 +198,13 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
     ///
     /// # Errors
-    /// [`StartError`]: the bus was started before, a group gave up, or partitions did not come within a minute.
+    /// [`StartError`]: the bus was started before, a group has settings and no handlers, a member failed for good, or
+    /// partitions did not come within a minute. What had been started by then is stopped, calls that run are cancelled,
+    /// and the error comes once all members have ended, some seconds later at most.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the members as [`Running::shutdown`] does, without waiting. The bus cannot be started
+    /// again.
     pub async fn start(&self) -> Result<Running<R, K, D>, StartError> {
         running::start(self).await
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hasher};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
@@ -11,6 +11,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::{FutureExt, select_biased};
 
 use super::clock::Alarm;
+use super::drive::{advance, ask};
 use super::invoke::{Conclusion, Invocation, Invoke};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::Machine;
@@ -19,7 +20,9 @@ use crate::machine::delivery::Outcome;
 use crate::machine::group::{self, GroupError};
 use crate::machine::member::{Action, Input, Member};
 use crate::model::{GroupName, Offset, Time, TopicName, TopicPartition};
-use crate::ports::{Broker, Coordinator, FetchAnswer, FetchRequest, FetchedPartition, PortError, Runtime};
+use crate::ports::{
+    Broker, Coordinator, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, PortError, Runtime,
+};
 use crate::records::{self, Ended, RecordRef};
 
 /// How many inputs are taken in before the machine's actions are performed: enough to share the cost of a wake-up,
@@ -28,6 +31,10 @@ const INPUTS_AT_ONCE: usize = 256;
 
 /// What a record costs beside its own bytes: its places in tables and queues.
 const RECORD_OVERHEAD: u32 = 128;
+
+/// How many times what was asked for a partition its batches may unpack to; further batches are left in the log. JSON
+/// shrinks to a tenth.
+const MOST_UNPACKED: usize = 16;
 
 /// What a member tells those who wait for it.
 #[derive(Debug, Clone)]
@@ -87,20 +94,14 @@ impl<R: Runtime, K: Broker + Coordinator> MemberTask<R, K> {
                 break;
             }
             alarm.set(member.deadline());
-            let mut first = select_biased! {
+            let first = select_biased! {
                 until = next_stop(&stop).fuse() => Some(Input::Stop { until }),
                 input = arrivals.recv().fuse() => input.ok(),
                 () = alarm.wait().fuse() => None,
             };
-            let now = runtime.now();
-            if first.is_none() {
-                member.tick(now);
-            }
-            for _ in 0..INPUTS_AT_ONCE {
-                let Some(input) = first.take().or_else(|| arrivals.try_recv().ok()) else { break };
-                work.forget_call(&input);
-                member.handle(now, input);
-            }
+            let more = std::iter::from_fn(|| arrivals.try_recv().ok());
+            let inputs = first.into_iter().chain(more).take(INPUTS_AT_ONCE);
+            advance(&mut member, runtime.now(), inputs.inspect(|input| work.forget_call(input)));
         }
         for (_, call) in work.calls {
             call.abort();
@@ -116,15 +117,6 @@ async fn next_stop(stop: &Receiver<Time>) -> Time {
     }
 }
 
-/// The outcome of a request; a panic while it is made or its answer is decoded is one too, as the member would wait
-/// for ever otherwise. By then the request may have been sent, so it may have happened.
-async fn unless_panicked<T>(request: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
-    AssertUnwindSafe(request).catch_unwind().await.unwrap_or_else(|_panic| {
-        tracing::error!("a request or the decoding of its answer panicked; this is a bug in evenkeel");
-        Err(PortError::Malformed { server: "the cluster".into(), cause: "decoding it panicked".into() })
-    })
-}
-
 impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
     fn forget_call(&mut self, input: &Input<RecordRef>) {
         if let Input::Consumer(consumer::Input::Finished { call, .. }) = input {
@@ -132,19 +124,12 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
         }
     }
 
-    /// Sends a request on its way. Whatever becomes of it, its answer comes back exactly once, as an input.
     fn ask<T: Send + 'static>(
         &self,
         request: impl Future<Output = Result<T, PortError>> + Send + 'static,
         answer: impl FnOnce(Result<T, PortError>) -> Input<RecordRef> + Send + 'static,
     ) {
-        let inbox = self.inbox.clone();
-        self.task.runtime.spawn(async move {
-            let input = answer(unless_panicked(request).await);
-            if inbox.send(input).await.is_err() {
-                tracing::trace!("an answer came after its member had left");
-            }
-        });
+        ask(&self.task.runtime, &self.inbox, request, answer);
     }
 
     fn perform(&mut self, action: Action<RecordRef>) {
@@ -235,7 +220,7 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
             Action::Fetch { id, broker, request } => self.ask(
                 async move {
                     let wanted = request.clone();
-                    kafka.fetch(broker, request).await.map(|fetched| decode(&wanted, fetched))
+                    kafka.fetch(broker, request).await.map(|fetched| decode(&wanted, fetched, read))
                 },
                 move |outcome| Input::Consumer(In::Fetched { id, outcome }),
             ),
@@ -307,9 +292,9 @@ async fn count_partitions<K: Broker>(
 ) -> Result<BTreeMap<TopicName, u32>, PortError> {
     let mut counts = BTreeMap::new();
     for described in kafka.metadata(topics).await?.topics {
-        match described.partitions {
-            Ok(partitions) => {
-                counts.insert(described.topic, u32::try_from(partitions.len()).unwrap_or(u32::MAX));
+        match described.count() {
+            Ok(count) => {
+                counts.insert(described.topic, count);
             }
             Err(code) if code == ErrorCode::UnknownTopicOrPartition || code.remedy() == Remedy::GiveUp => {
                 tracing::warn!(topic = %described.topic, %code, "the topic cannot be assigned now");
@@ -323,21 +308,43 @@ async fn count_partitions<K: Broker>(
 
 type Decoded = (TopicPartition, Result<Read<RecordRef>, ErrorCode>);
 
-/// Decodes what a fetch brought, on the fetch's own task.
-fn decode(wanted: &FetchRequest, fetched: Vec<FetchedPartition>) -> Vec<Decoded> {
-    let start = |at: &TopicPartition| wanted.partitions.iter().find(|p| p.at == *at).map(|p| p.offset);
+/// Decodes what a fetch brought, on the fetch's own task. Where that panics, only the partition concerned stands still.
+fn decode(
+    wanted: &FetchRequest,
+    fetched: Vec<FetchedPartition>,
+    read: impl Fn(FetchAnswer, &FetchPartition) -> Read<RecordRef>,
+) -> Vec<Decoded> {
+    let asked = |at: &TopicPartition| wanted.partitions.iter().find(|asked| asked.at == *at);
     fetched
         .into_iter()
         .filter_map(|FetchedPartition { at, outcome }| {
-            let from = start(&at)?;
-            Some((at, outcome.map(|answer| read(answer, from))))
+            let asked = asked(&at)?;
+            let read = |answer: FetchAnswer| {
+                let high_watermark = answer.high_watermark;
+                catch_unwind(AssertUnwindSafe(|| read(answer, asked)))
+                    .unwrap_or_else(|_panic| panicked(asked.offset, high_watermark))
+            };
+            Some((at, outcome.map(read)))
         })
         .collect()
 }
 
-fn read(answer: FetchAnswer, from: Offset) -> Read<RecordRef> {
+/// Nothing was read, and the position stays: the batch is fetched again.
+fn panicked(from: Offset, high_watermark: Offset) -> Read<RecordRef> {
+    let reason = "decoding it panicked; this is a bug in evenkeel";
+    Read {
+        records: Vec::new(),
+        next: from,
+        leader_epoch: None,
+        high_watermark,
+        fault: Some(ReadFault::Undecodable(reason.into())),
+    }
+}
+
+fn read(answer: FetchAnswer, asked: &FetchPartition) -> Read<RecordRef> {
     let FetchAnswer { high_watermark, batches, .. } = answer;
-    let decoded = records::decode(batches, from);
+    let room = (asked.max_bytes as usize).saturating_mul(MOST_UNPACKED);
+    let decoded = records::decode_within(batches, asked.offset, room);
     let fault = match &decoded.ended {
         Ended::Complete => None,
         Ended::TooShort { needs } => Some(ReadFault::TooSmall(u32::try_from(*needs).unwrap_or(u32::MAX))),
@@ -368,22 +375,42 @@ fn digest(key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PartitionId;
+    use crate::records::Batches;
 
-    fn outcome(request: impl Future<Output = Result<u32, PortError>>) -> Result<u32, PortError> {
-        unless_panicked(request).now_or_never().expect("the request does not wait")
+    fn at(partition: i32) -> TopicPartition {
+        let topic = TopicName::new("orders").expect("a legal name");
+        TopicPartition { topic, partition: PartitionId(partition) }
     }
 
     #[test]
-    fn a_request_that_panics_is_answered_and_may_have_happened() {
-        let error = outcome(async { panic!("planted") }).expect_err("there is no answer");
-        assert!(error.may_have_happened(), "{error:?}");
-        assert_eq!(error.to_string(), "the cluster sent an answer that cannot be read: decoding it panicked");
-    }
-
-    #[test]
-    fn other_outcomes_are_left_alone() {
-        let refused = PortError::Refused(ErrorCode::NotCoordinator);
-        assert_eq!(outcome(async { Ok(7) }), Ok(7));
-        assert_eq!(outcome(async { Err(PortError::Refused(ErrorCode::NotCoordinator)) }), Err(refused));
+    fn a_partition_whose_decoding_panics_holds_up_no_other() {
+        let partitions = (0..3).map(|number| FetchPartition {
+            at: at(number),
+            offset: Offset(i64::from(number)),
+            leader_epoch: None,
+            max_bytes: 1,
+        });
+        let wanted = FetchRequest {
+            wait: std::time::Duration::ZERO,
+            max_bytes: 1,
+            read_committed: true,
+            partitions: partitions.collect(),
+        };
+        let fetched = (0..3).map(|number| {
+            let batches = Batches { bytes: bytes::Bytes::new(), aborted: Vec::new() };
+            let answer = FetchAnswer { log_start: Offset::ZERO, high_watermark: Offset(9), batches };
+            FetchedPartition { at: at(number), outcome: Ok(answer) }
+        });
+        let planted = |answer, asked: &FetchPartition| {
+            if asked.offset == Offset(1) { panic!("planted") } else { read(answer, asked) }
+        };
+        let decoded = decode(&wanted, fetched.collect(), planted);
+        let faults: Vec<_> =
+            decoded.iter().map(|(_, read)| read.as_ref().expect("it came").fault.clone()).collect();
+        let bug = ReadFault::Undecodable("decoding it panicked; this is a bug in evenkeel".into());
+        assert_eq!(faults, [None, Some(bug), None]);
+        let stays = decoded[1].1.as_ref().expect("it came");
+        assert_eq!((stays.next, stays.records.len()), (Offset(1), 0), "nothing is passed over");
     }
 }

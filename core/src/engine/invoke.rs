@@ -20,16 +20,13 @@ use futures_util::future::{BoxFuture, Either, select};
 pub(crate) use exactly_once::{ExactlyOnce, ExactlyOnceBatch};
 pub(crate) use idempotent::{Idempotent, IdempotentBatch};
 
-use crate::error::{ProduceError, ProduceFailure};
+use crate::error::{ProduceError, ProduceFailure, sources};
 use crate::machine::consumer::Ready;
 use crate::machine::delivery::Outcome;
 use crate::model::cloudevents::{self, Decoded};
 use crate::model::{Arrival, Codec, ErrorKind, Event, HandlerError, Headers, Route, Topic};
 use crate::ports::Runtime;
 use crate::records::RecordRef;
-
-/// Longer chains of sources than this are circles.
-const LONGEST_CHAIN: usize = 64;
 
 /// What one call of a handler is about.
 #[derive(Debug)]
@@ -62,9 +59,7 @@ pub(crate) trait Invoke: Send + Sync {
 
 /// Whether the handler could not produce because of the cluster: that is no attempt at its event.
 fn is_outage(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    for _ in 0..LONGEST_CHAIN {
-        let Some(error) = cause else { return false };
+    for error in sources(error) {
         // A call's error speaks for all its events; its source is the first of them.
         if let Some(call) = error.downcast_ref::<ProduceError>() {
             return call.is_outage();
@@ -72,7 +67,6 @@ fn is_outage(error: &(dyn Error + 'static)) -> bool {
         if let Some(event) = error.downcast_ref::<ProduceFailure>() {
             return event.is_outage();
         }
-        cause = error.source();
     }
     false
 }

@@ -15,3 +15,4 @@ pub(crate) mod invoke;
 pub(crate) mod produce;
 
 mod clock;
+mod drive;

@@ -4,13 +4,13 @@
 //! the cluster takes waits in `produce`.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use futures_util::{FutureExt, select_biased};
 
 use super::clock::Alarm;
+use super::drive::{advance, ask};
 use crate::error::ProduceFailure;
 use crate::machine::Machine;
 use crate::machine::produce::{Action, Input, Produce, Produced, Submission, Ticket};
@@ -68,13 +68,12 @@ impl<R: Runtime, K: Broker> ProducerTask<R, K> {
                 call = next_call(&self.calls, room).fuse() => Some(Event::Call(call)),
                 () = alarm.wait().fuse() => None,
             };
-            let now = self.runtime.now();
-            match event {
-                None => machine.tick(now),
-                Some(Event::Answer(input)) => machine.handle(now, input),
+            let input = match event {
+                None => None,
+                Some(Event::Answer(input)) => Some(input),
                 Some(Event::Call(None)) => {
                     open = false;
-                    machine.handle(now, Input::Close);
+                    Some(Input::Close)
                 }
                 Some(Event::Call(Some(first))) => {
                     let more = std::iter::from_fn(|| self.calls.try_recv().ok()).take(CALLS_AT_ONCE - 1);
@@ -88,9 +87,10 @@ impl<R: Runtime, K: Broker> ProducerTask<R, K> {
                             Submission { ticket: Ticket { call: last_call, index }, topic, record }
                         }));
                     }
-                    machine.handle(now, Input::Submit(submissions));
+                    Some(Input::Submit(submissions))
                 }
-            }
+            };
+            advance(&mut machine, self.runtime.now(), input);
         }
     }
 
@@ -99,34 +99,24 @@ impl<R: Runtime, K: Broker> ProducerTask<R, K> {
         let kafka = Arc::clone(&self.kafka);
         match action {
             Action::Describe { id, topics } => {
-                self.ask(
-                    inbox,
-                    async move { Input::Described { id, outcome: kafka.metadata(&topics).await } },
-                );
+                ask(&self.runtime, inbox, async move { kafka.metadata(&topics).await }, move |outcome| {
+                    Input::Described { id, outcome }
+                })
             }
             Action::FetchLimits { id, topic } => {
-                self.ask(
-                    inbox,
-                    async move { Input::LimitsKnown { id, outcome: kafka.limits(&topic).await } },
-                );
+                ask(&self.runtime, inbox, async move { kafka.limits(&topic).await }, move |outcome| {
+                    Input::LimitsKnown { id, outcome }
+                })
             }
             Action::Send { id, request } => {
-                self.ask(inbox, async move { Input::Sent { id, outcome: kafka.produce(request).await } });
+                ask(&self.runtime, inbox, async move { kafka.produce(request).await }, move |outcome| {
+                    Input::Sent { id, outcome }
+                })
             }
             Action::Finish { ticket, outcome } => finish(pending, ticket, outcome),
             Action::Closed => return true,
         }
         false
-    }
-
-    fn ask(&self, inbox: &Sender<Input>, request: impl Future<Output = Input> + Send + 'static) {
-        let inbox = inbox.clone();
-        self.runtime.spawn(async move {
-            let input = request.await;
-            if inbox.send(input).await.is_err() {
-                tracing::trace!("an answer came after the producer had closed");
-            }
-        });
     }
 }
 

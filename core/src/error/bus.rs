@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{EncodeError, NameError, ProduceFailure};
+use super::{EncodeError, NameError, ProduceFailure, SettingError};
 use crate::machine::produce::Produced;
 use crate::model::{GroupName, TopicName};
 
-/// A handler that cannot be registered. The bus is as it was.
+/// A handler, or the settings of a group, that cannot be registered. The bus is as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
     /// The topic or the group has an illegal name.
@@ -32,6 +32,32 @@ pub enum RegistrationError {
         topic: TopicName,
         /// The handler.
         handler: Arc<str>,
+    },
+    /// It takes single events, and was given a size for batches.
+    #[error(
+        "handler {handler:?} of topic {topic:?} in group {group:?} takes single events, so `batch` means nothing to it; leave it out, or register the handler as a batch handler"
+    )]
+    NoBatches {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+        /// The handler.
+        handler: Arc<str>,
+    },
+    /// A setting of the group cannot work.
+    #[error("group {group:?}: {cause}")]
+    Setting {
+        /// The group.
+        group: GroupName,
+        /// Which setting, and what would work.
+        cause: SettingError,
+    },
+    /// The bus runs, so that the settings would not be heeded.
+    #[error("the settings of group {group:?} come too late; set them before the bus is started")]
+    LateSettings {
+        /// The group.
+        group: GroupName,
     },
     /// The bus runs.
     #[error(

@@ -125,7 +125,7 @@ codes! {
     70 FetchSessionIdNotFound Wait "the fetch session is unknown to the broker",
     71 InvalidFetchSessionEpoch Wait "the fetch session is at another epoch",
     74 FencedLeaderEpoch FindLeader "the leader epoch is older than the broker's",
-    75 UnknownLeaderEpoch Wait "the leader epoch is newer than the broker's",
+    75 UnknownLeaderEpoch FindLeader "the leader epoch is newer than the broker's",
     76 UnsupportedCompressionType GiveUp "the broker does not support the compression",
     78 OffsetNotAvailable Wait "the high watermark has not caught up with the new leader yet",
     79 MemberIdRequired Rejoin "the coordinator gave the member an id to join with",

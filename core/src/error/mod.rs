@@ -9,9 +9,13 @@ mod event;
 mod kafka;
 mod name;
 mod produce;
+mod setting;
+mod sources;
 
 pub use bus::{ProduceError, RegistrationError};
 pub use event::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use kafka::{ErrorCode, Remedy};
 pub use name::{NameError, NameKind};
 pub use produce::ProduceFailure;
+pub use setting::SettingError;
+pub use sources::{LONGEST_CHAIN, sources};

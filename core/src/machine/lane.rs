@@ -134,6 +134,13 @@ impl Lanes {
         self.set_stalled(lane, true)
     }
 
+    /// Who is parked in `lane`, in their order.
+    pub fn parked(&self, lane: LaneId) -> impl Iterator<Item = Entrant> {
+        let head = self.occupied.get(lane.0 as usize).map_or(END, |lane| lane.head);
+        let there = |entrant: Entrant| (entrant != END).then_some(entrant);
+        std::iter::successors(there(head), move |&last| there(self.behind[last as usize].0))
+    }
+
     /// The holder of `lane` goes on. Answers the weight parked behind it.
     pub fn resume(&mut self, lane: LaneId) -> u64 {
         self.set_stalled(lane, false)

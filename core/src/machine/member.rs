@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::consumer::{self, Consumer, ConsumerConfig};
+use super::consumer::{self, Consumer, ConsumerConfig, Kept};
 use super::group::{self, Group, GroupConfig};
 use super::{Entropy, Machine, Marks};
 use crate::model::{RequestId, Time};
@@ -53,7 +53,7 @@ pub struct Member<P> {
     actions: VecDeque<Action<P>>,
 }
 
-impl<P: Clone> Member<P> {
+impl<P: Kept> Member<P> {
     /// A member that has not joined yet. `drain` is how long running calls may go on when partitions are revoked.
     #[must_use]
     pub fn new(group: GroupConfig, consumer: ConsumerConfig, drain: Duration, mut entropy: Entropy) -> Self {
@@ -146,7 +146,7 @@ impl<P: Clone> Member<P> {
     }
 }
 
-impl<P: Clone> Machine for Member<P> {
+impl<P: Kept> Machine for Member<P> {
     type Input = Input<P>;
     type Action = Action<P>;
 

@@ -45,6 +45,10 @@ number! {
     LeaderEpoch(i32)
 }
 number! {
+    /// The id of one life of a topic: a topic that is deleted and made anew has the same name and another id.
+    TopicId(u128)
+}
+number! {
     /// Counts the assignments of one partition to one member. What belongs to an older epoch has no effect any more.
     Epoch(u32)
 }
@@ -94,6 +98,14 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+
+            fn try_from(name: &str) -> Result<Self, NameError> {
+                Self::new(name)
             }
         }
 

@@ -8,6 +8,7 @@ mod headers;
 mod identity;
 mod ids;
 mod new_event;
+mod options;
 mod payload;
 mod policy;
 mod record;
@@ -21,9 +22,10 @@ pub use handler::{BatchHandler, BatchTxHandler, Handler, TxHandler};
 pub use headers::Headers;
 pub use ids::{
     BrokerId, Epoch, Generation, GroupName, LeaderEpoch, MAX_NAME_LENGTH, MemberId, Offset, PartitionId,
-    RequestId, TopicName, TopicPartition,
+    RequestId, TopicId, TopicName, TopicPartition,
 };
 pub use new_event::NewEvent;
+pub use options::{GroupSettings, ProduceSettings};
 pub use payload::{BoxError, Codec, Json, MediaType, PayloadError, Raw, Tombstones};
 pub use policy::{ErrorKind, HandlerError, OnFailure, Ordering, RetryPolicy};
 pub use record::{Header, Record};

@@ -132,6 +132,15 @@ impl<T, C> Topic<Option<T>, Tombstones<C>> {
     }
 }
 
+/// Checks the name, so that whatever takes a topic's name takes the constant too.
+impl<T, C> TryFrom<Topic<T, C>> for TopicName {
+    type Error = NameError;
+
+    fn try_from(topic: Topic<T, C>) -> Result<Self, NameError> {
+        topic.name()
+    }
+}
+
 impl<T, C> Clone for Topic<T, C> {
     fn clone(&self) -> Self {
         *self

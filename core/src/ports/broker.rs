@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::PortError;
 use crate::error::ErrorCode;
-use crate::model::{BrokerId, Header, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, WallTime};
+use crate::model::{
+    BrokerId, Header, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition, WallTime,
+};
 use crate::records::Batches;
 
 /// What the cluster says of itself.
@@ -26,8 +28,20 @@ pub struct Metadata {
 pub struct TopicMetadata {
     /// The topic.
     pub topic: TopicName,
+    /// Which life of the topic this is; `None` if the broker does not tell.
+    pub id: Option<TopicId>,
     /// Its partitions in the order of their numbers, or why they are not known.
     pub partitions: Result<Vec<PartitionMetadata>, ErrorCode>,
+}
+
+impl TopicMetadata {
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// The broker's reason, where they are not known.
+    pub fn count(&self) -> Result<u32, ErrorCode> {
+        self.partitions.as_ref().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)).map_err(|code| *code)
+    }
 }
 
 /// One partition of a [`TopicMetadata`].

@@ -2,7 +2,8 @@
 //!
 //! A batch costs one table for all its records, whatever their number and their headers; its bytes are those that
 //! came from the network, or were unpacked from them. A [`RecordRef`] is a pointer and an index: cheap to queue, to
-//! clone and to send to another task. It keeps its whole batch alive.
+//! clone and to send to another task. It keeps its whole batch alive, and that the answer it came in, until it is
+//! [detached](RecordRef::detach).
 //!
 //! All checks are made when the batch is decoded, so that nothing can fail when a record is read.
 
@@ -245,6 +246,28 @@ impl RecordRef {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.slot().weight as usize
+    }
+
+    /// Moves it into a batch of its own, so that it keeps no more alive than itself. Its bytes are copied, once.
+    pub fn detach(&mut self) {
+        let slot = self.slot();
+        let (begin, end) = (slot.key.start, slot.headers_end);
+        let alone = self.batch.bytes.len() == (end - begin) as usize;
+        if alone {
+            return;
+        }
+        let bytes = Bytes::copy_from_slice(&self.batch.bytes[begin as usize..end as usize]);
+        let moved = |span: Span| Span { start: span.start - begin, ..span };
+        let slot = Slot {
+            key: moved(slot.key),
+            value: moved(slot.value),
+            headers_at: slot.headers_at - begin,
+            headers_end: end - begin,
+            ..*slot
+        };
+        let DecodedBatch { base_offset, leader_epoch, .. } = *self.batch;
+        self.batch = Arc::new(DecodedBatch { base_offset, leader_epoch, bytes, slots: vec![slot] });
+        self.index = 0;
     }
 
     /// The batch that it is in.

@@ -32,6 +32,13 @@ impl Decoded {
 /// the rest is left for another fetch.
 #[must_use]
 pub fn decode(batches: Batches, from: Offset) -> Decoded {
+    decode_within(batches, from, MAX_UNPACKED)
+}
+
+/// Like [`decode`], with a limit of one's own on what is held: no further batch is unpacked beyond it. So that reading
+/// goes on, the first batch is taken even if it is larger, up to [`MAX_UNPACKED`].
+#[must_use]
+pub fn decode_within(batches: Batches, from: Offset, limit: usize) -> Decoded {
     let mut reader = BatchReader::new(batches, from);
     let mut batches = Vec::new();
     let mut held = 0_usize;
@@ -43,7 +50,7 @@ pub fn decode(batches: Batches, from: Offset) -> Decoded {
             }
             Err(ended) => break ended,
         }
-        if held > MAX_UNPACKED {
+        if held > limit {
             break Ended::Complete;
         }
     };

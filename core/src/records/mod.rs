@@ -33,7 +33,7 @@ use crate::model::Offset;
 
 pub use batch::{DecodedBatch, HeaderRef, Headers, RecordRef};
 pub use compression::Compression;
-pub use decode::{Decoded, decode};
+pub use decode::{Decoded, decode, decode_within};
 pub use encode::{BatchOptions, BatchWriter, Marker, Producer, ProducerState, encode, encode_marker};
 pub use error::{Damage, DecodeError, EncodeError, RecordField};
 pub use reader::{BatchReader, Ended, MAX_UNPACKED};

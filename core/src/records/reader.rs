@@ -164,24 +164,31 @@ impl BatchReader {
     }
 
     fn unpack(&self, whole: &WholeBatch, from: i64) -> Result<DecodedBatch, DecodeError> {
-        let header = &whole.header;
-        let offset = Offset(header.base_offset);
-        let limit = self.max_unpacked;
-        let codec = match header.attributes.codec() {
-            // Compaction leaves headers behind which there is nothing, not even the frame of a codec.
-            _ if whole.records.is_empty() => Compression::None,
-            Ok(codec) => codec,
-            Err(codec) => return Err(DecodeError::UnknownCompression { offset, codec }),
-        };
-        let bytes = codec.unpack(whole.records.clone(), limit).map_err(|error| match error {
-            UnpackError::TooLarge => DecodeError::TooLarge { offset, limit },
-            UnpackError::Malformed(reason) => {
-                DecodeError::CorruptBatch { offset, damage: Damage::Compressed { codec, reason } }
-            }
-        })?;
-        DecodedBatch::check(header, bytes, from)
-            .map_err(|damage| DecodeError::CorruptBatch { offset, damage })
+        unpack(&whole.header, whole.records.clone(), self.max_unpacked, from)
     }
+}
+
+/// Unpacks the records of a batch whose checksum is right, and checks each of them.
+pub(super) fn unpack(
+    header: &BatchHeader,
+    records: Bytes,
+    limit: usize,
+    from: i64,
+) -> Result<DecodedBatch, DecodeError> {
+    let offset = Offset(header.base_offset);
+    let codec = match header.attributes.codec() {
+        // Compaction leaves headers behind which there is nothing, not even the frame of a codec.
+        _ if records.is_empty() => Compression::None,
+        Ok(codec) => codec,
+        Err(codec) => return Err(DecodeError::UnknownCompression { offset, codec }),
+    };
+    let bytes = codec.unpack(records, limit).map_err(|error| match error {
+        UnpackError::TooLarge => DecodeError::TooLarge { offset, limit },
+        UnpackError::Malformed(reason) => {
+            DecodeError::CorruptBatch { offset, damage: Damage::Compressed { codec, reason } }
+        }
+    })?;
+    DecodedBatch::check(header, bytes, from).map_err(|damage| DecodeError::CorruptBatch { offset, damage })
 }
 
 /// The size of the first batch, if it is there as a whole and in a format that can be read.

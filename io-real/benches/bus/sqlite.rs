@@ -9,7 +9,7 @@ use evenkeel::{Bus, Event, Kafka, Result as Handled, Sqlite, SqliteTx};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
 
-use crate::measure::{Counter, Sample, compare};
+use crate::measure::{Counter, Goal, Sample, Weight, compare};
 use crate::shop::{self, Order, filled_topic, fresh, scattered, settle};
 use crate::{Anyhow, services};
 
@@ -53,7 +53,7 @@ impl Drop for File {
     }
 }
 
-pub(crate) async fn measure() -> Result<(), Anyhow> {
+pub(crate) async fn measure() -> Result<bool, Anyhow> {
     let (ours, bare) = (File::new("ours"), File::new("bare"));
     sqlx::query(CHARGES).execute(Sqlite::open(&ours.0).await?.pool()).await?;
     let options = SqliteConnectOptions::new()
@@ -74,7 +74,8 @@ pub(crate) async fn measure() -> Result<(), Anyhow> {
         settle(bus, &HANDLED, EVENTS).await
     };
     let bare = async || Sample::of(EVENTS, bare_batches(&mut connection)).await;
-    compare("exactly once on SQLite, batches of 100", "ratio at least 0.80", ROUNDS, ours, bare).await
+    let aim = (Weight::Aim, Goal::Ratio(0.80));
+    compare("exactly once on SQLite, batches of 100", aim, ROUNDS, ours, bare).await
 }
 
 async fn bare_batches(connection: &mut SqliteConnection) -> Result<(), Anyhow> {

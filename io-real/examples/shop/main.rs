@@ -4,15 +4,18 @@
 //! them into a database. Half-way one of them is killed without warning and replaced, later another is restarted
 //! cleanly. In the end the database is counted: nothing lost, nothing charged twice, no customer's orders out of order.
 //!
-//! `make demo` starts the services it needs and runs it.
+//! Without `--kafka` the shop starts a broker of its own, `evenkeel broker`, in another process. `make demo` runs it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: printing is its work")]
 
+mod broker;
 mod foreman;
 mod store;
 mod worker;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use evenkeel::Topic;
@@ -32,9 +35,15 @@ pub(crate) struct OrderPlaced {
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Shop {
-    /// The brokers, separated by commas.
-    #[arg(long, env = "KAFKA", default_value = "127.0.0.1:9092")]
-    kafka: String,
+    /// The brokers, separated by commas; without it, one is started for this run.
+    #[arg(long, env = "KAFKA")]
+    kafka: Option<String>,
+    /// The process of the broker that --kafka names, to tell its memory in the end.
+    #[arg(long, env = "KAFKA_PID", requires = "kafka")]
+    kafka_pid: Option<u32>,
+    /// The program `evenkeel` that serves as broker without --kafka [default: where cargo puts it beside this one]
+    #[arg(long)]
+    evenkeel: Option<PathBuf>,
     /// The database: a postgres:// URL, or the file of a SQLite database.
     #[arg(long, env = "DATABASE")]
     database: String,
@@ -68,6 +77,7 @@ pub(crate) type Anyhow = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let begun = Instant::now();
     let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
     let shop = Shop::parse();
@@ -80,7 +90,7 @@ async fn main() -> ExitCode {
     let topic = Topic::new(topic);
     let outcome = match &shop.role {
         Some(Role::Worker { name }) => worker::work(&shop, topic, name).await.map(|()| true),
-        None => foreman::run(&shop, topic).await,
+        None => foreman::run(&shop, topic, begun).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -44,8 +44,9 @@ async fn charge_in_sqlite(tx: &mut SqliteTx, orders: Vec<Event<OrderPlaced>>) ->
 
 /// Charges orders until SIGTERM, telling of its assignments on standard output.
 pub(crate) async fn work(shop: &Shop, topic: Topic<OrderPlaced>, name: &str) -> Result<(), Anyhow> {
+    let kafka = shop.kafka.as_deref().ok_or("a worker needs --kafka")?;
     let mut stop = signal(SignalKind::terminate())?;
-    let builder = Bus::builder("shop").kafka(Kafka::new(shop.kafka.split(',')).client_id(name));
+    let builder = Bus::builder("shop").kafka(Kafka::new(kafka.split(',')).client_id(name));
     macro_rules! charge {
         ($database:expr, $handler:expr) => {{
             let bus = builder.database($database).open().await?;

@@ -6,13 +6,10 @@
 //! engine looks there too.
 
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
 
+use evenkeel_core::error::sources;
 use evenkeel_core::ports::DatabaseError;
-
-/// Longer chains than this are circles.
-const LONGEST_CHAIN: usize = 64;
 
 /// What an error chain says of the database.
 #[derive(Debug)]
@@ -29,9 +26,7 @@ pub(crate) enum Fault<'e> {
 
 /// The first thing that the chain says of the database.
 pub(crate) fn fault_of<'e>(error: &'e (dyn Error + 'static)) -> Fault<'e> {
-    let mut next = Some(error);
-    for _ in 0..LONGEST_CHAIN {
-        let Some(error) = next else { break };
+    for error in sources(error) {
         if let Some(error) = sqlx_error(error) {
             return fault_of_sqlx(error);
         }
@@ -45,11 +40,6 @@ pub(crate) fn fault_of<'e>(error: &'e (dyn Error + 'static)) -> Fault<'e> {
                 DatabaseError::Refused { .. } => Fault::None,
             };
         }
-        // An `io::Error` made of another error names that one's source as its own.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        };
     }
     Fault::None
 }
@@ -80,6 +70,10 @@ fn fault_of_sqlx(error: &sqlx::Error) -> Fault<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use evenkeel_core::error::LONGEST_CHAIN;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,14 @@
 //! The databases themselves are [`Postgres`](crate::postgres::Postgres) and [`Sqlite`](crate::sqlite::Sqlite).
 
 mod blame;
+mod guard;
 mod limits;
+mod target;
 
 pub(crate) use blame::{Fault, fault_of};
+pub(crate) use guard::{Guard, made_now};
 pub(crate) use limits::Limits;
+pub(crate) use target::Target;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +26,13 @@ pub struct Migration {
     pub title: &'static str,
     /// The statements; the last one notes the version in `evenkeel_migrations`.
     pub sql: &'static str,
+}
+
+impl Migration {
+    /// The steps that tables of a version lack. Tables of a newer release than this lack none.
+    pub(crate) fn missing(steps: &'static [Self], version: i32) -> impl Iterator<Item = &'static Self> {
+        steps.iter().filter(move |step| step.version > version)
+    }
 }
 
 /// A database that could not be connected to.

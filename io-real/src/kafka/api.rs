@@ -39,8 +39,8 @@ macro_rules! calls {
 }
 
 calls! {
-    /// 7 tells leader epochs.
-    Metadata(MetadataRequest -> MetadataResponse) 7..=9,
+    /// 7 tells leader epochs, 10 the ids of topics.
+    Metadata(MetadataRequest -> MetadataResponse) 7..=10,
     /// 4 lets the broker choose the replication factor.
     CreateTopics(CreateTopicsRequest -> CreateTopicsResponse) 4..=5,
     /// Any version tells a value.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
+use evenkeel_core::error::{ErrorCode, Remedy};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
     Broker, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata, NewTopic,
     PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, TopicMetadata,
@@ -46,18 +46,24 @@ impl Broker for KafkaClient {
             .iter()
             .filter_map(|topic| topic.name.as_ref().map(|name| (&*name.0, topic)))
             .collect();
-        Ok(Metadata {
+        let metadata = Metadata {
             brokers: answer.brokers.iter().map(|broker| BrokerId(broker.node_id.0)).collect(),
             topics: topics
                 .iter()
                 .map(|topic| match told.remove(topic.as_str()) {
-                    Some(answer) => {
-                        Ok(TopicMetadata { topic: topic.clone(), partitions: partitions(answer) })
-                    }
+                    Some(answer) => Ok(TopicMetadata {
+                        topic: topic.clone(),
+                        id: topic_id(answer),
+                        partitions: partitions(answer),
+                    }),
                     None => Err(missing(&server, "topic", topic)),
                 })
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        if metadata.topics.iter().any(leaves_open) {
+            self.cluster.turn_away(&server).await;
+        }
+        Ok(metadata)
     }
 
     async fn create_topics(
@@ -217,6 +223,22 @@ pub(super) fn metadata_request(topics: &[TopicName]) -> messages::MetadataReques
     messages::MetadataRequest::default()
         .with_topics(Some(topics.collect()))
         .with_allow_auto_topic_creation(false)
+}
+
+/// Whether another broker may know more of a topic.
+fn leaves_open(topic: &TopicMetadata) -> bool {
+    match &topic.partitions {
+        Ok(partitions) => partitions.iter().any(|partition| partition.leader.is_none()),
+        Err(code) => code.remedy() != Remedy::GiveUp,
+    }
+}
+
+/// The id of a topic's present life. Brokers that know none leave it zero.
+pub(super) fn topic_id(topic: &MetadataResponseTopic) -> Option<TopicId> {
+    match topic.topic_id.as_u128() {
+        0 => None,
+        id => Some(TopicId(id)),
+    }
 }
 
 fn partitions(topic: &MetadataResponseTopic) -> Result<Vec<PartitionMetadata>, ErrorCode> {

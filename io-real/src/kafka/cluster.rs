@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use evenkeel_core::model::BrokerId;
 use evenkeel_core::ports::PortError;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use tokio::time::Instant;
 
@@ -36,6 +38,8 @@ impl Lane {
 #[derive(Debug, Default)]
 struct Directory {
     addresses: BTreeMap<BrokerId, Address>,
+    /// Where a broker is that was last found to be of no use for what any broker answers: the others come first.
+    useless: Option<Arc<str>>,
     controller: Option<BrokerId>,
 }
 
@@ -59,14 +63,30 @@ impl Cluster {
         &self.settings
     }
 
-    /// Asks any broker.
+    /// Asks any broker. One that does not answer is not asked again before the others.
     pub(super) async fn ask_any<C: Call>(
         &self,
         limit: Duration,
         build: impl FnOnce(i16) -> C,
     ) -> Result<(C::Answer, Arc<str>), PortError> {
         let connection = self.any.connection(self.connect_any()).await?;
-        Ok((connection.call(limit, build).await?, connection.server()))
+        let server = connection.server();
+        match connection.call(limit, build).await {
+            Ok(answer) => Ok((answer, server)),
+            Err(error) => {
+                self.turn_away(&server).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the broker behind the connection to any broker said is of no use, though another one may know better: it
+    /// may be cut off from the rest. The next question goes to the others first.
+    pub(super) async fn turn_away(&self, server: &Arc<str>) {
+        if self.addresses().len() > 1 {
+            self.directory().useless = Some(Arc::clone(server));
+            self.any.leave(server).await;
+        }
     }
 
     /// Asks one broker for something that it answers at once.
@@ -109,9 +129,14 @@ impl Cluster {
             return Ok(controller);
         }
         let (_, server) = self.metadata(no_topics()).await?;
-        self.directory()
-            .controller
-            .ok_or_else(|| PortError::Unreachable { server, cause: "it knows of no controller".into() })
+        let told = self.directory().controller;
+        match told {
+            Some(controller) => Ok(controller),
+            None => {
+                self.turn_away(&server).await;
+                Err(PortError::Unreachable { server, cause: "it knows of no controller".into() })
+            }
+        }
     }
 
     /// Remembers where a broker is.
@@ -129,22 +154,46 @@ impl Cluster {
         Ok(())
     }
 
-    /// Tries all known addresses, one after another.
+    /// Tries all known addresses, each as soon as the one before has failed or takes long. The first broker that
+    /// answers is kept.
     async fn connect_known(&self) -> Result<Connection, Vec<Attempt>> {
+        let mut waiting = self.addresses().into_iter().enumerate();
+        let mut dials = FuturesUnordered::new();
+        let mut attempts = Vec::new();
+        loop {
+            let begun = waiting.next();
+            let more = begun.is_some();
+            dials.extend(begun.map(|(nth, address)| async move { (nth, self.dial(&address).await) }));
+            let ended = if more {
+                tokio::time::timeout(self.settings.limits.stagger, dials.next()).await
+            } else {
+                Ok(dials.next().await)
+            };
+            match ended {
+                Ok(Some((_, Ok(connection)))) => return Ok(connection),
+                Ok(Some((nth, Err(attempt)))) => attempts.push((nth, attempt)),
+                Ok(None) => break,
+                Err(_takes_long) => {}
+            }
+        }
+        attempts.sort_by_key(|(nth, _)| *nth);
+        Err(attempts.into_iter().map(|(_, attempt)| attempt).collect())
+    }
+
+    /// All known addresses, in the order in which they are to be tried.
+    fn addresses(&self) -> Vec<Address> {
         let mut addresses = self.bootstrap.clone();
-        for known in self.directory().addresses.values() {
+        let directory = self.directory();
+        for known in directory.addresses.values() {
             if !addresses.contains(known) {
                 addresses.push(known.clone());
             }
         }
-        let mut attempts = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            match self.dial(&address).await {
-                Ok(connection) => return Ok(connection),
-                Err(attempt) => attempts.push(attempt),
-            }
+        let useless = directory.useless.as_deref();
+        if let Some(last) = addresses.iter().position(|address| Some(&*address.to_string()) == useless) {
+            addresses.rotate_left(last + 1);
         }
-        Err(attempts)
+        addresses
     }
 
     async fn connect_any(&self) -> Result<Connection, PortError> {
@@ -159,11 +208,15 @@ impl Cluster {
         let address = match self.address(broker) {
             Some(address) => address,
             None => {
-                self.metadata(no_topics()).await?;
-                self.address(broker).ok_or_else(|| PortError::Unreachable {
-                    server: format!("broker {broker}").into(),
-                    cause: "the cluster's metadata does not name it".into(),
-                })?
+                let (_, server) = self.metadata(no_topics()).await?;
+                let Some(address) = self.address(broker) else {
+                    self.turn_away(&server).await;
+                    return Err(PortError::Unreachable {
+                        server: format!("broker {broker}").into(),
+                        cause: "the cluster's metadata does not name it".into(),
+                    });
+                };
+                address
             }
         };
         self.dial(&address).await.map_err(|attempt| PortError::Unreachable {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_core::error::ErrorCode;
+use evenkeel_core::error::{ErrorCode, Remedy};
 use evenkeel_core::model::{
     BrokerId, Generation, GroupName, MemberId, Offset, PartitionId, TopicName, TopicPartition,
 };
@@ -45,8 +45,13 @@ impl Coordinator for KafkaClient {
 
     async fn find_coordinator(&self, group: &GroupName) -> Result<BrokerId, PortError> {
         let limit = self.cluster.settings().limits.request;
-        let (answer, _) = self.cluster.ask_any(limit, |_| find_coordinator_request(group)).await?;
-        refusal(answer.error_code)?;
+        let (answer, server) = self.cluster.ask_any(limit, |_| find_coordinator_request(group)).await?;
+        if let Err(code) = refusal(answer.error_code) {
+            if code.remedy() != Remedy::GiveUp {
+                self.cluster.turn_away(&server).await;
+            }
+            return Err(code.into());
+        }
         let broker = BrokerId(answer.node_id.0);
         self.cluster.learn_address(broker, &answer.host, answer.port);
         Ok(broker)

@@ -7,7 +7,7 @@
 //! ([`PortError`](evenkeel_core::ports::PortError)).
 //!
 //! ```text
-//!  KafkaClient ─┬─ Cluster ── any ──── one connection to whichever broker answers
+//!  KafkaClient ─┬─ Cluster ── any ──── one connection to whichever broker answers, and answers usefully
 //!   (session)   │     └─ Lane data ─── one a broker: offsets, commits, configurations
 //!               ├─ Lane fetch ──────── one a broker: long polls            (a session's own)
 //!               ├─ Lane membership ─── one a broker: join, sync, heartbeat (a session's own)
@@ -45,6 +45,8 @@ use self::produce::Producer;
 pub struct Limits {
     /// For connecting to one address, the greeting included.
     pub connect: Duration,
+    /// How long an address may take before the next one is tried beside it, where any broker will do.
+    pub stagger: Duration,
     /// For an answer to a request that the broker does not park.
     pub request: Duration,
     /// For an answer to a heartbeat. Keep it below the session timeout, or a lost heartbeat costs the membership.
@@ -59,6 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            stagger: Duration::from_secs(1),
             request: Duration::from_secs(30),
             heartbeat: Duration::from_secs(5),
             rebalance_grace: Duration::from_secs(5),
@@ -141,7 +144,7 @@ impl Kafka {
         self
     }
 
-    /// Tries the addresses one after another until a broker answers.
+    /// Tries the addresses, each a little after the one before ([`Limits::stagger`]), until a broker answers.
     ///
     /// # Errors
     /// [`ConnectError`] if an address is malformed, or if none leads to a broker that speaks our protocol versions.

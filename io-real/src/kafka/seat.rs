@@ -69,4 +69,12 @@ impl Seat {
             }
         }
     }
+
+    /// Empties the place if the connection leads to `server`. Requests that are out on it are answered all the same.
+    pub(super) async fn leave(&self, server: &str) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::Taken(connection) if &*connection.server() == server) {
+            *state = State::Empty;
+        }
+    }
 }

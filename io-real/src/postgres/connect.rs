@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
 
-use super::Postgres;
-use crate::database::{ConnectDatabaseError, Limits};
+use super::{Postgres, verdict};
+use crate::database::{ConnectDatabaseError, Limits, Target};
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ impl PostgresBuilder {
             })
             .after_connect(move |connection, _| Box::pin(set_limits(connection, limits)))
             .connect_lazy_with(options);
-        Ok(Postgres { pool, address, limits })
+        Ok(Postgres { pool, target: Target { address, limits, blame: verdict::blame } })
     }
 }
 

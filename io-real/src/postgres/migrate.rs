@@ -20,7 +20,7 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
         true => sqlx::query_scalar(include_str!("sql/version.sql")).fetch_one(&mut *tx).await?,
         false => 0,
     };
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
+    for migration in Migration::missing(MIGRATIONS, version) {
         tx.execute(sqlx::raw_sql(migration.sql)).await?;
     }
     tx.commit().await

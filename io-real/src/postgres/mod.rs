@@ -23,7 +23,6 @@ pub use connect::PostgresBuilder;
 pub use tx::PgTx;
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,14 +31,13 @@ use sqlx::PgPool;
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
-use crate::database::{ConnectDatabaseError, Limits, Migration};
+use crate::database::{ConnectDatabaseError, Migration, Target};
 
 /// A pool of connections to a PostgreSQL database. Cloned freely: a handle, not the thing.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
-    address: Arc<str>,
-    limits: Limits,
+    target: Target,
 }
 
 impl Postgres {
@@ -67,36 +65,13 @@ impl Postgres {
     pub fn migrations() -> &'static [Migration] {
         migrate::MIGRATIONS
     }
-
-    /// Waits for the server's answer; an answer that is overdue leaves the connection in no usable state.
-    async fn answer<T>(
-        &self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let overdue = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        timeout(self.limits.answer(), answer).await.map_err(overdue)?
-    }
-
-    fn unavailable(&self, cause: impl ToString) -> DatabaseError {
-        DatabaseError::Unavailable { database: self.address.clone(), cause: cause.to_string().into() }
-    }
-
-    /// For errors of statements before COMMIT, after which nothing remains of the transaction.
-    fn failed(&self, error: &sqlx::Error) -> DatabaseError {
-        match verdict::blame(error) {
-            Blame::World => self.unavailable(error),
-            Blame::Handler => {
-                DatabaseError::Refused { database: self.address.clone(), cause: error.to_string().into() }
-            }
-        }
-    }
 }
 
 impl Database for Postgres {
     type Tx = PgTx;
 
     async fn migrate(&self) -> Result<(), DatabaseError> {
-        migrate::migrate(&self.pool).await.map_err(|error| self.failed(&error))
+        migrate::migrate(&self.pool).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn begin(&self, wait: Duration) -> Result<PgTx, DatabaseError> {
@@ -107,13 +82,13 @@ impl Database for Postgres {
         };
         match timeout(wait, begin).await {
             Ok(Ok(tx)) => Ok(tx),
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.unavailable(format!(
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.target.unavailable(format!(
                 "no connection within {wait:?}; {} of at most {} are open, {} of them idle",
                 self.pool.size(),
                 self.capacity(),
                 self.pool.num_idle(),
             ))),
-            Ok(Err(error)) => Err(self.unavailable(error)),
+            Ok(Err(error)) => Err(self.target.unavailable(error)),
         }
     }
 
@@ -125,18 +100,18 @@ impl Database for Postgres {
                 claims => tx.claim_many(claims).await,
             }
         };
-        self.answer(claimed).await.map_err(|error| self.failed(&error))
+        self.target.answer(claimed).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn commit(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        match self.answer(tx.commit()).await {
+        match self.target.answer(tx.commit()).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(verdict::of_commit(&error, self.address.clone())),
+            Err(error) => Err(verdict::of_commit(&error, Arc::clone(&self.target.address))),
         }
     }
 
     async fn rollback(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        self.answer(tx.rollback()).await.map_err(|error| self.unavailable(error))
+        self.target.answer(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use evenkeel_core::ports::Claim;
+use sqlx::PgConnection;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgTransactionManager;
-use sqlx::{Connection, PgConnection};
 use sqlx_core::transaction::TransactionManager;
+
+use crate::database::{Guard, made_now};
 
 /// An open transaction. Use it as a connection of sqlx; COMMIT and ROLLBACK are the library's.
 ///
@@ -23,15 +25,12 @@ use sqlx_core::transaction::TransactionManager;
 ///
 /// Dropping it closes the connection, and the server rolls back: at once if it waits for a statement, within
 /// `client_connection_check_interval` if one is running.
-pub struct PgTx {
-    /// `None` only after `commit` or `rollback` took it.
-    connection: Option<PoolConnection<sqlx::Postgres>>,
-}
+pub struct PgTx(Guard<sqlx::Postgres>);
 
 impl PgTx {
     /// Takes charge of a connection on which a transaction is about to begin.
     pub(super) fn new(connection: PoolConnection<sqlx::Postgres>) -> Self {
-        Self { connection: Some(connection) }
+        Self(Guard::new(connection))
     }
 
     pub(super) async fn claim_one(&mut self, claim: &Claim) -> Result<bool, sqlx::Error> {
@@ -48,15 +47,13 @@ impl PgTx {
         let keys: Vec<&[u8]> = claims.iter().map(|claim| &claim.key.0[..]).collect();
         let partitions: Vec<i32> = claims.iter().map(|claim| claim.partition.0).collect();
         let offsets: Vec<i64> = claims.iter().map(|claim| claim.offset.0).collect();
-        let mut fresh: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/claim_many.sql"))
+        let fresh: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/claim_many.sql"))
             .bind(keys)
             .bind(partitions)
             .bind(offsets)
             .fetch_all(&mut **self)
             .await?;
-        fresh.sort_unstable();
-        let is_fresh = |claim: &Claim| fresh.binary_search_by(|key| key[..].cmp(&claim.key.0[..])).is_ok();
-        Ok(claims.iter().map(is_fresh).collect())
+        Ok(made_now(claims, fresh))
     }
 
     /// Commits, in one round trip, and fails if there was nothing left to commit.
@@ -69,29 +66,14 @@ impl PgTx {
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(include_str!("sql/commit.sql")).execute(&mut *self).await?;
         PgTransactionManager::start_rollback(&mut self);
-        self.hand_back();
+        self.0.hand_back();
         Ok(())
     }
 
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         PgTransactionManager::rollback(&mut self).await?;
-        self.hand_back();
+        self.0.hand_back();
         Ok(())
-    }
-
-    /// Lets the pool have the connection again, unless a savepoint was left open on it.
-    fn hand_back(&mut self) {
-        if !self.is_in_transaction() {
-            drop(self.connection.take());
-        }
-    }
-}
-
-impl Drop for PgTx {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
     }
 }
 
@@ -99,17 +81,13 @@ impl Deref for PgTx {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection
-            .as_deref()
-            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+        &self.0
     }
 }
 
 impl DerefMut for PgTx {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection
-            .as_deref_mut()
-            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+        &mut self.0
     }
 }
 

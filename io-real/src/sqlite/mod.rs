@@ -26,7 +26,6 @@ pub use open::SqliteBuilder;
 pub use tx::SqliteTx;
 
 use std::error::Error;
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,15 +34,14 @@ use evenkeel_core::ports::{Blame, Claim, Database, DatabaseError};
 use sqlx::SqlitePool;
 use tokio::time::timeout;
 
-use crate::database::{ConnectDatabaseError, Limits, Migration};
+use crate::database::{ConnectDatabaseError, Migration, Target};
 
 /// A SQLite database. Cloned freely: a handle, not the thing.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     writer: SqlitePool,
     pool: SqlitePool,
-    address: Arc<str>,
-    limits: Limits,
+    target: Target,
 }
 
 impl Sqlite {
@@ -72,36 +70,13 @@ impl Sqlite {
     pub fn migrations() -> &'static [Migration] {
         migrate::MIGRATIONS
     }
-
-    /// Waits for the connection's thread. One that is overdue leaves the connection in no usable state.
-    async fn answer<T>(
-        &self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let overdue = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        timeout(self.limits.answer(), answer).await.map_err(overdue)?
-    }
-
-    fn unavailable(&self, cause: impl ToString) -> DatabaseError {
-        DatabaseError::Unavailable { database: self.address.clone(), cause: cause.to_string().into() }
-    }
-
-    /// For errors of statements before COMMIT, after which nothing remains of the transaction.
-    fn failed(&self, error: &sqlx::Error) -> DatabaseError {
-        match verdict::blame(error) {
-            Blame::World => self.unavailable(error),
-            Blame::Handler => {
-                DatabaseError::Refused { database: self.address.clone(), cause: error.to_string().into() }
-            }
-        }
-    }
 }
 
 impl Database for Sqlite {
     type Tx = SqliteTx;
 
     async fn migrate(&self) -> Result<(), DatabaseError> {
-        migrate::migrate(&self.writer).await.map_err(|error| self.failed(&error))
+        migrate::migrate(&self.writer).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn begin(&self, wait: Duration) -> Result<SqliteTx, DatabaseError> {
@@ -109,9 +84,9 @@ impl Database for Sqlite {
         match timeout(wait, begin).await {
             Ok(Ok(tx)) => Ok(tx),
             Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {
-                Err(self.unavailable(format!("the write lock did not come free within {wait:?}")))
+                Err(self.target.unavailable(format!("the write lock did not come free within {wait:?}")))
             }
-            Ok(Err(error)) => Err(self.unavailable(error)),
+            Ok(Err(error)) => Err(self.target.unavailable(error)),
         }
     }
 
@@ -123,18 +98,18 @@ impl Database for Sqlite {
                 claims => tx.claim_many(claims).await,
             }
         };
-        self.answer(claimed).await.map_err(|error| self.failed(&error))
+        self.target.answer(claimed).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        match self.answer(tx.commit()).await {
+        match self.target.answer(tx.commit()).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(verdict::of_commit(&error, self.address.clone())),
+            Err(error) => Err(verdict::of_commit(&error, Arc::clone(&self.target.address))),
         }
     }
 
     async fn rollback(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        self.answer(tx.rollback()).await.map_err(|error| self.unavailable(error))
+        self.target.answer(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

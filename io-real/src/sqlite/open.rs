@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::time::{sleep, timeout};
 
 use super::{Sqlite, verdict};
-use crate::database::{ConnectDatabaseError, Limits};
+use crate::database::{ConnectDatabaseError, Limits, Target};
 
 /// Switching a file to WAL mode does not wait for locks by itself.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -84,7 +84,8 @@ impl SqliteBuilder {
                 .max_lifetime(None)
                 .connect_lazy_with(options.clone())
         };
-        Ok(Sqlite { writer: pool(1), pool: pool(self.pool_size), address, limits })
+        let target = Target { address, limits, blame: verdict::blame };
+        Ok(Sqlite { writer: pool(1), pool: pool(self.pool_size), target })
     }
 
     /// The mode is kept in the file: it is set once, and connections that come later find it.

@@ -9,6 +9,8 @@ use sqlx::sqlite::SqliteTransactionManager;
 use sqlx::{Connection, SqlSafeStr, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
+use crate::database::{Guard, made_now};
+
 /// An open transaction, which holds the file's write lock. Use it as a connection of sqlx; COMMIT and ROLLBACK are the
 /// library's.
 ///
@@ -23,14 +25,11 @@ use sqlx_core::transaction::TransactionManager;
 /// Savepoints are sqlx's: `let mut inner = tx.begin().await?`, with `sqlx::Connection` in scope.
 ///
 /// Dropping it closes the connection, which rolls back as soon as a statement that still runs has ended.
-pub struct SqliteTx {
-    /// `None` only after `commit` or `rollback` took it.
-    connection: Option<PoolConnection<sqlx::Sqlite>>,
-}
+pub struct SqliteTx(Guard<sqlx::Sqlite>);
 
 impl SqliteTx {
     pub(super) async fn begin(connection: PoolConnection<sqlx::Sqlite>) -> Result<Self, sqlx::Error> {
-        let mut tx = Self { connection: Some(connection) };
+        let mut tx = Self(Guard::new(connection));
         let statement = include_str!("sql/begin.sql").into_sql_str();
         SqliteTransactionManager::begin(&mut tx, Some(statement)).await?;
         Ok(tx)
@@ -47,13 +46,11 @@ impl SqliteTx {
     }
 
     pub(super) async fn claim_many(&mut self, claims: &[Claim]) -> Result<Vec<bool>, sqlx::Error> {
-        let mut fresh: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/claim_many.sql"))
+        let fresh: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/claim_many.sql"))
             .bind(rows(claims))
             .fetch_all(&mut **self)
             .await?;
-        fresh.sort_unstable();
-        let is_fresh = |claim: &Claim| fresh.binary_search_by(|key| key[..].cmp(&claim.key.0[..])).is_ok();
-        Ok(claims.iter().map(is_fresh).collect())
+        Ok(made_now(claims, fresh))
     }
 
     /// With a savepoint left open, sqlx releases that one and calls it a success. So the depth is looked at, and
@@ -63,21 +60,14 @@ impl SqliteTx {
         if self.is_in_transaction() {
             return Err(sqlx::Error::InvalidSavePointStatement);
         }
-        self.hand_back();
+        self.0.hand_back();
         Ok(())
     }
 
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         SqliteTransactionManager::rollback(&mut self).await?;
-        self.hand_back();
+        self.0.hand_back();
         Ok(())
-    }
-
-    /// Lets the pool have the connection again, unless a savepoint was left open on it.
-    fn hand_back(&mut self) {
-        if !self.is_in_transaction() {
-            drop(self.connection.take());
-        }
     }
 }
 
@@ -99,29 +89,17 @@ fn rows(claims: &[Claim]) -> String {
     json
 }
 
-impl Drop for SqliteTx {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
-    }
-}
-
 impl Deref for SqliteTx {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        self.connection
-            .as_deref()
-            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+        &self.0
     }
 }
 
 impl DerefMut for SqliteTx {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.connection
-            .as_deref_mut()
-            .expect("only `commit` and `rollback` take it, and they consume the transaction")
+        &mut self.0
     }
 }
 

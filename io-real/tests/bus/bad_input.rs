@@ -1,13 +1,14 @@
 //! What is refused, and in which words.
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use evenkeel::database::ConnectDatabaseError;
 use evenkeel::kafka::{ConnectError, Limits};
 use evenkeel::{
-    Bus, Event, HandlerError, Kafka, OpenError, Postgres, ProduceError, ProduceFailure, RegistrationError,
-    Topic,
+    Bus, Event, GroupSettings, HandlerError, Kafka, OpenError, Postgres, ProduceError, ProduceFailure,
+    ProduceSettings, RegistrationError, StartError, Topic,
 };
 
 use super::link::Link;
@@ -114,6 +115,58 @@ async fn a_handlers_name_is_its_own() {
     bus.consume(orders).group("shipping").idempotent("charge", nothing).expect("another group");
     let error = bus.consume(orders).group("billing").idempotent("", nothing).expect_err("no name");
     assert!(matches!(error, RegistrationError::Unnamed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_named_with_what_would() {
+    let bus = bus().await;
+    let error = bus.group("billing", GroupSettings::default().concurrency(0)).expect_err("no calls at all");
+    assert_eq!(error.to_string(), "group \"billing\": concurrency cannot be 0: set at least 1");
+    let error = bus.group("my group", GroupSettings::default()).expect_err("an illegal group");
+    assert!(error.to_string().starts_with("group \"my group\" is not a legal"), "{error}");
+    let produce = ProduceSettings::default().delivery_timeout(Duration::from_secs(1));
+    let opened = Bus::builder("tests").kafka(Kafka::new([services::kafka()])).producing(produce).open().await;
+    let Err(error @ OpenError::Setting(_)) = opened else { panic!("opened with settings that cannot work") };
+    assert_eq!(error.to_string(), "request_timeout cannot be 30s: set at most delivery_timeout, which is 1s");
+}
+
+#[tokio::test]
+async fn settings_that_would_not_be_heeded_are_refused() {
+    let bus = bus().await;
+    bus.group("biling", GroupSettings::default()).expect("legal");
+    let Err(error) = bus.start().await else { panic!("started a group without handlers") };
+    assert!(matches!(error, StartError::NoHandlers { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "group \"biling\" has settings and no handlers; register one, or correct the name"
+    );
+    let orders: Topic<u64> = Topic::new("orders");
+    let ten = NonZeroUsize::new(10).expect("ten is not zero");
+    let error =
+        bus.consume(orders).group("billing").batch(ten).idempotent("a", nothing).expect_err("no batches");
+    assert!(matches!(error, RegistrationError::NoBatches { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "handler \"a\" of topic \"orders\" in group \"billing\" takes single events, so `batch` means nothing to it; \
+         leave it out, or register the handler as a batch handler"
+    );
+}
+
+/// Only the brokers know what session they allow, so the group's settings are seen to arrive there.
+#[tokio::test]
+async fn a_session_that_the_brokers_do_not_allow_fails_the_start() {
+    let bus = bus().await;
+    let topic = topic::<u64>(&bus, 1).await;
+    let group = fresh("hasty");
+    bus.consume(topic).group(&group).idempotent("a", nothing).expect("legal");
+    let second = Duration::from_secs(1);
+    let hasty = GroupSettings::default().session_timeout(second).heartbeat_interval(second / 2);
+    bus.group(&group, hasty).expect("legal as far as we know");
+    let Err(error) = bus.start().await else { panic!("a session of a second was allowed") };
+    assert!(matches!(error, StartError::Member(_)), "{error}");
+    assert_names(&error, &[&group, "(it asked for 1s)", "group.min.session.timeout.ms"]);
+    let error = bus.group(&group, GroupSettings::default()).expect_err("too late");
+    assert!(matches!(error, RegistrationError::LateSettings { .. }), "{error}");
 }
 
 #[tokio::test]

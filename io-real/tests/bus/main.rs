@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod crash;
 mod delivery;
+mod failure;
 mod foreign_metadata;
 mod foreign_topic;
 mod link;
@@ -16,6 +17,7 @@ mod outage;
 mod restart;
 mod sigkill;
 mod tools;
+mod turns;
 mod watched;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -30,6 +30,9 @@ pub(crate) struct Tally {
     commits: AtomicU64,
     lost_commits: AtomicU64,
     held_commits: AtomicU64,
+    /// Transactions that are open or waiting for a connection.
+    wanted: AtomicU64,
+    most_wanted: AtomicU64,
 }
 
 impl Tally {
@@ -48,6 +51,11 @@ impl Tally {
         self.commits.load(Ordering::Acquire)
     }
 
+    /// The most transactions that were open or waiting for a connection at once.
+    pub(crate) fn most_wanted(&self) -> u64 {
+        self.most_wanted.load(Ordering::Acquire)
+    }
+
     /// Commits without an answer.
     pub(crate) fn lost_commits(&self) -> u64 {
         self.lost_commits.load(Ordering::Acquire)
@@ -56,6 +64,12 @@ impl Tally {
     /// Transactions that did commit and whose callers wait for the answer for ever.
     pub(crate) fn held_commits(&self) -> u64 {
         self.held_commits.load(Ordering::Acquire)
+    }
+}
+
+impl Tally {
+    fn ended(&self) {
+        self.wanted.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -83,7 +97,12 @@ impl Database for Watched {
     }
 
     async fn begin(&self, wait: Duration) -> Result<PgTx, DatabaseError> {
-        self.database.begin(wait).await.inspect_err(|_| count(&self.tally.failed_begins))
+        let wanted = self.tally.wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        self.tally.most_wanted.fetch_max(wanted, Ordering::AcqRel);
+        self.database.begin(wait).await.inspect_err(|_| {
+            self.tally.ended();
+            count(&self.tally.failed_begins);
+        })
     }
 
     async fn claim(&self, tx: &mut PgTx, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
@@ -93,7 +112,9 @@ impl Database for Watched {
     }
 
     async fn commit(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        match self.database.commit(tx).await {
+        let committed = self.database.commit(tx).await;
+        self.tally.ended();
+        match committed {
             Ok(()) => {}
             Err(error) => {
                 if matches!(error, DatabaseError::Unknown { .. }) {
@@ -110,7 +131,9 @@ impl Database for Watched {
     }
 
     async fn rollback(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        self.database.rollback(tx).await
+        let rolled_back = self.database.rollback(tx).await;
+        self.tally.ended();
+        rolled_back
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

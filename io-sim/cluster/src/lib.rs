@@ -30,4 +30,5 @@ mod topics;
 pub mod wire;
 
 pub use cluster::{Action, Cluster, ClusterConfig, Input};
+pub use evenkeel_core::model::{BrokerId, PartitionId};
 pub use serve::DevCluster;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic;
 
 use super::Bus;
+use super::turns::InTurn;
 use crate::engine::invoke::{Desk, ExactlyOnce, ExactlyOnceBatch, Idempotent, IdempotentBatch, Invoke};
 use crate::error::RegistrationError;
 use crate::machine::consumer::HandlerConfig;
@@ -89,7 +90,8 @@ where
     }
 
     /// How many calls of this handler may run at once in this process. Default: as many as the group allows (20); for
-    /// batches 3. Exactly-once handlers never run more than the database has connections.
+    /// batches 3. All exactly-once handlers of a bus together never run more than the database has connections: a call
+    /// waits for its turn, which is not held against it.
     pub fn concurrency(mut self, calls: NonZeroUsize) -> Self {
         self.concurrency = Some(calls);
         self
@@ -102,7 +104,7 @@ where
         self
     }
 
-    /// The most events of one batch. Only for batch handlers. Default: 30.
+    /// The most events of one batch. Default: 30. A handler of single events that is given one is refused.
     pub fn batch(mut self, events: NonZeroUsize) -> Self {
         self.batch = Some(events);
         self
@@ -111,7 +113,8 @@ where
     /// Has events handled at least once: the handler may see an event again after a crash or a lost partition.
     ///
     /// # Errors
-    /// [`RegistrationError`]: an illegal name, a name that is taken, or a bus that has been started.
+    /// [`RegistrationError`]: an illegal name, a name that is taken, a bus that has been started, or a
+    /// [`batch`](Self::batch) for a handler of single events.
     pub fn idempotent(self, name: &str, handler: impl Handler<T>) -> Result<(), RegistrationError> {
         self.register(name, None, |desk, _| Arc::new(Idempotent(Arc::new((desk, handler)))))
     }
@@ -140,8 +143,9 @@ where
         D: Database,
         H: for<'t> TxHandler<'t, D::Tx, T>,
     {
+        let turns = self.bus.shared.turns();
         self.bounded_by_connections().register(name, None, |desk, database| {
-            Arc::new(ExactlyOnce { database, inner: Arc::new((desk, handler)) })
+            Arc::new(InTurn { turns, work: ExactlyOnce { database, inner: Arc::new((desk, handler)) } })
         })
     }
 
@@ -156,12 +160,13 @@ where
     {
         let mut this = self;
         this.concurrency.get_or_insert(BATCHES_AT_ONCE);
-        let batch = this.batch.unwrap_or(BATCH);
+        let (turns, batch) = (this.bus.shared.turns(), this.batch.unwrap_or(BATCH));
         this.bounded_by_connections().register(name, Some(batch), |desk, database| {
-            Arc::new(ExactlyOnceBatch { database, inner: Arc::new((desk, handler)) })
+            Arc::new(InTurn { turns, work: ExactlyOnceBatch { database, inner: Arc::new((desk, handler)) } })
         })
     }
 
+    /// No handler alone runs more calls than there are connections: those would only wait, in places of its group.
     fn bounded_by_connections(mut self) -> Self
     where
         D: Database,
@@ -187,6 +192,9 @@ where
         }
         if shared.started.load(atomic::Ordering::Acquire) {
             return Err(RegistrationError::Started { group, topic, handler: name });
+        }
+        if batch.is_none() && self.batch.is_some() {
+            return Err(RegistrationError::NoBatches { group, topic, handler: name });
         }
         let retry = self.retry.unwrap_or_else(|| self.on_failure.default_retries());
         let route = Arc::new(Route {

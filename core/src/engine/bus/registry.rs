@@ -6,18 +6,48 @@ use std::sync::Arc;
 use crate::engine::invoke::Invoke;
 use crate::error::RegistrationError;
 use crate::machine::consumer::{ConsumerConfig, HandlerConfig};
-use crate::model::{GroupName, TopicName};
+use crate::machine::group::GroupConfig;
+use crate::model::{GroupName, GroupSettings, TopicName};
 
 /// All groups of a bus.
 #[derive(Default)]
 pub(super) struct Registry {
-    pub(super) groups: BTreeMap<GroupName, GroupHandlers>,
+    pub(super) groups: BTreeMap<GroupName, GroupEntry>,
 }
 
-/// The handlers of one group.
-pub(super) struct GroupHandlers {
-    pub(super) consumer: ConsumerConfig,
+/// One group: its handlers, and how its members behave.
+#[derive(Default)]
+pub(super) struct GroupEntry {
+    pub(super) settings: GroupSettings,
+    pub(super) topics: Vec<TopicName>,
+    pub(super) handlers: Vec<HandlerConfig>,
     pub(super) invokers: Vec<Arc<dyn Invoke>>,
+}
+
+impl GroupEntry {
+    pub(super) fn group_config(&self, group: &GroupName) -> GroupConfig {
+        GroupConfig {
+            session_timeout: self.settings.session_timeout,
+            heartbeat_interval: self.settings.heartbeat_interval,
+            rebalance_timeout: self.settings.rebalance_timeout,
+            ..GroupConfig::new(group.clone(), self.topics.clone())
+        }
+    }
+
+    pub(super) fn consumer_config(&self, group: &GroupName) -> ConsumerConfig {
+        ConsumerConfig {
+            topics: self.topics.clone(),
+            handlers: self.handlers.clone(),
+            concurrency: self.settings.concurrency,
+            window_events: self.settings.window_events,
+            window_bytes: self.settings.window_bytes,
+            fetch_bytes: self.settings.fetch_bytes,
+            fetch_answer_bytes: self.settings.fetch_answer_bytes,
+            fetch_wait: self.settings.fetch_wait,
+            commit_interval: self.settings.commit_interval,
+            ..ConsumerConfig::new(group.clone())
+        }
+    }
 }
 
 impl Registry {
@@ -29,22 +59,19 @@ impl Registry {
         configure: impl FnOnce(usize) -> HandlerConfig,
         invoker: Arc<dyn Invoke>,
     ) -> Result<(), RegistrationError> {
-        let handlers = self.groups.entry(group.clone()).or_insert_with(|| GroupHandlers {
-            consumer: ConsumerConfig::new(group.clone()),
-            invokers: Vec::new(),
-        });
-        let known = handlers.consumer.topics.iter().position(|known| *known == topic);
-        let place = known.unwrap_or(handlers.consumer.topics.len());
+        let entry = self.groups.entry(group.clone()).or_default();
+        let known = entry.topics.iter().position(|known| *known == topic);
+        let place = known.unwrap_or(entry.topics.len());
         let config = configure(place);
         let twin = |other: &HandlerConfig| other.topic == place && other.name == config.name;
-        if handlers.consumer.handlers.iter().any(twin) {
+        if entry.handlers.iter().any(twin) {
             return Err(RegistrationError::Duplicate { group, topic, handler: config.name });
         }
         if known.is_none() {
-            handlers.consumer.topics.push(topic);
+            entry.topics.push(topic);
         }
-        handlers.consumer.handlers.push(config);
-        handlers.invokers.push(invoker);
+        entry.handlers.push(config);
+        entry.invokers.push(invoker);
         Ok(())
     }
 }

@@ -1,23 +1,25 @@
 //! A bus at work, and how it comes to rest.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
+use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 
-use super::Bus;
-use crate::engine::consume::{MemberTask, News};
+use super::herald::{FirstFailure, Herald, MemberFailure};
+use super::registry::Registry;
+use super::{Bus, Shared};
+use crate::engine::consume::MemberTask;
+use crate::engine::invoke::Invoke;
 use crate::machine::Entropy;
-use crate::machine::group::{GroupConfig, GroupError};
 use crate::machine::member::Member;
 use crate::model::{GroupName, Time};
 use crate::ports::{Broker, Coordinator, Runtime};
+use crate::records::RecordRef;
 
-/// How long running calls may go on after partitions are revoked.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for partitions.
 const START: Duration = Duration::from_secs(60);
 /// How long a shutdown takes at most unless told otherwise.
@@ -25,15 +27,22 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 /// What is left of a shutdown's time when calls are cancelled, for the last commit and the farewell.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Why a bus did not start. Nothing of it is left running.
+/// Why a bus did not start. The members that had joined meanwhile were stopped and have left, so that no handler runs
+/// any more; the bus still produces.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
     /// It was started before.
     #[error("the bus was started before; register all handlers, then start it once")]
     Twice,
-    /// A group gave up.
+    /// A group has settings and no handlers. Nothing was started: the bus can be, once this is mended.
+    #[error("group {group:?} has settings and no handlers; register one, or correct the name")]
+    NoHandlers {
+        /// The group.
+        group: GroupName,
+    },
+    /// A member failed for good.
     #[error(transparent)]
-    Group(Arc<GroupError>),
+    Member(MemberFailure),
     /// Partitions did not come in time.
     #[error(
         "group {group:?} got no assignment within {waited:?}: see the log for what stands in the way, and check that the brokers can be reached"
@@ -70,13 +79,14 @@ impl Leftover {
 pub struct Running<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> {
     bus: Bus<R, K, D>,
     members: Vec<MemberHandle>,
+    failure: FirstFailure,
 }
 
 struct MemberHandle {
     group: GroupName,
     stop: Sender<Time>,
     /// The first assignment, or why there will be none.
-    ready: Receiver<Result<(), Arc<GroupError>>>,
+    ready: Receiver<Result<(), MemberFailure>>,
     /// Closed when the member has left.
     left: Receiver<()>,
 }
@@ -88,68 +98,84 @@ where
     D: Send + Sync + 'static,
 {
     let shared = &*bus.shared;
+    let idle = |registry: &mut Registry| {
+        let idle = registry.groups.iter().find(|(_, entry)| entry.handlers.is_empty());
+        idle.map(|(group, _)| group.clone())
+    };
+    if let Some(group) = shared.registry.with(idle) {
+        return Err(StartError::NoHandlers { group });
+    }
     if shared.started.swap(true, atomic::Ordering::AcqRel) {
         return Err(StartError::Twice);
     }
     let groups = shared.registry.with(|registry| std::mem::take(&mut registry.groups));
     let mut entropy = Entropy::new(shared.runtime.seed());
+    let failure = FirstFailure::new();
     let observer = shared.observer.with(|told| told.clone());
-    let members = groups.into_iter().map(|(group, handlers)| {
-        let config = GroupConfig::new(group.clone(), handlers.consumer.topics.clone());
-        let member = Member::new(config, handlers.consumer, DRAIN, entropy.fork());
-        let (stop, stops) = async_channel::unbounded();
+    let members = groups.into_iter().map(|(group, entry)| {
+        let (config, consumer) = (entry.group_config(&group), entry.consumer_config(&group));
+        let member = Member::new(config, consumer, entry.settings.drain, entropy.fork());
         let (is_ready, ready) = async_channel::bounded(1);
-        let (leaving, left) = async_channel::bounded::<()>(1);
-        let (name, observer) = (group.clone(), observer.clone());
-        let tell = move |news: News| {
-            // The first word counts; later ones find the channel full, which is fine.
-            let first_word = match &news {
-                News::Assigned { .. } => Some(Ok(())),
-                News::Failed(error) => Some(Err(Arc::clone(error))),
-                News::Unassigned | News::Notice(_) | News::Stopped => None,
-            };
-            if let Some(word) = first_word
-                && is_ready.try_send(word).is_err()
-            {
-                tracing::trace!(group = %name, "readiness was told before");
-            }
-            if let Some(observer) = &observer
-                && catch_unwind(AssertUnwindSafe(|| observer(&name, &news))).is_err()
-            {
-                tracing::error!(group = %name, ?news, "the observer panicked");
-            }
-        };
-        let task = MemberTask {
-            runtime: shared.runtime.clone(),
-            kafka: Arc::new(shared.kafka.session()),
+        let herald = Arc::new(Herald {
             group: group.clone(),
-            handlers: handlers.invokers,
-            observer: Arc::new(tell),
-            stop: stops,
-        };
-        shared.runtime.spawn(async move {
-            task.run(member).await;
-            drop(leaving);
+            ready: is_ready,
+            failure: failure.clone(),
+            observer: observer.clone(),
         });
-        MemberHandle { group, stop, ready, left }
+        launch(shared, group, entry.invokers, member, herald, ready)
     });
-    let running = Running { bus: bus.clone(), members: members.collect() };
-    let deadline = shared.runtime.now() + START;
-    for member in &running.members {
-        let ready = std::pin::pin!(member.ready.recv());
-        let late = std::pin::pin!(shared.runtime.sleep_until(deadline));
-        match select(ready, late).await {
-            Either::Left((Ok(Ok(())), _)) => {}
-            Either::Left((Ok(Err(error)), _)) => return Err(StartError::Group(error)),
-            Either::Left((Err(_), _)) | Either::Right(_) => {
-                return Err(StartError::TimedOut { group: member.group.clone(), waited: START });
-            }
+    let members = members.collect();
+    let running = Running { bus: bus.clone(), members, failure };
+    match running.until_ready().await {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            running.abandon().await;
+            Err(error)
         }
     }
-    Ok(running)
+}
+
+fn launch<R: Runtime, K: Broker + Coordinator, D>(
+    shared: &Shared<R, K, D>,
+    group: GroupName,
+    handlers: Vec<Arc<dyn Invoke>>,
+    member: Member<RecordRef>,
+    herald: Arc<Herald>,
+    ready: Receiver<Result<(), MemberFailure>>,
+) -> MemberHandle {
+    let (stop, stops) = async_channel::unbounded();
+    let (leaving, left) = async_channel::bounded::<()>(1);
+    let teller = Arc::clone(&herald);
+    let task = MemberTask {
+        runtime: shared.runtime.clone(),
+        kafka: Arc::new(shared.kafka.session()),
+        group: group.clone(),
+        handlers,
+        observer: Arc::new(move |news| teller.tell(&news)),
+        stop: stops,
+    };
+    shared.runtime.spawn(async move {
+        if AssertUnwindSafe(task.run(member)).catch_unwind().await.is_err() {
+            herald.panicked();
+        }
+        drop(leaving);
+    });
+    MemberHandle { group, stop, ready, left }
 }
 
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K, D> {
+    /// Completes when the first member of this bus is gone for good, with the reason; never while all is well, nor
+    /// because of a shutdown. The other groups go on, so it is for the service to decide: most exit and let themselves
+    /// be started again, where they would otherwise stand there and handle nothing.
+    ///
+    /// It may be asked for many times and from many tasks, before the failure and after.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
+    pub async fn failed(&self) -> MemberFailure {
+        self.failure.wait().await
+    }
+
     /// Comes to rest within 30 s: takes no more events, lets running calls finish, commits, leaves the groups, and
     /// flushes what is being produced. Answers what was left undone, which is nothing unless handlers or servers did
     /// not keep up; that will be delivered again.
@@ -166,10 +192,8 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K
         let begun = runtime.now();
         let deadline = begun + limit;
         self.stop(begun + limit.saturating_sub(FAREWELL.min(limit / 4)));
-        let all_left = join_all(self.members.iter().map(|member| member.left.recv()));
         let mut leftover = Leftover::default();
-        let late = std::pin::pin!(runtime.sleep_until(deadline));
-        if let Either::Right(_) = select(all_left, late).await {
+        if !self.all_left_by(deadline).await {
             let still_here = |member: &&MemberHandle| !member.left.is_closed();
             leftover.groups =
                 self.members.iter().filter(still_here).map(|member| member.group.clone()).collect();
@@ -179,6 +203,41 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K
         let late = std::pin::pin!(runtime.sleep_until(deadline));
         leftover.producing = matches!(select(flushed, late).await, Either::Right(_));
         leftover
+    }
+
+    async fn until_ready(&self) -> Result<(), StartError> {
+        let runtime = &self.bus.shared.runtime;
+        let deadline = runtime.now() + START;
+        for member in &self.members {
+            let ready = std::pin::pin!(member.ready.recv());
+            let late = std::pin::pin!(runtime.sleep_until(deadline));
+            match select(ready, late).await {
+                Either::Left((Ok(Ok(())), _)) => {}
+                Either::Left((Ok(Err(failure)), _)) => return Err(StartError::Member(failure)),
+                Either::Left((Err(_), _)) | Either::Right(_) => {
+                    return Err(StartError::TimedOut { group: member.group.clone(), waited: START });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops what a start that failed had begun, and waits for it. Asked twice to stop, a member waits for no server.
+    async fn abandon(self) {
+        for _ in 0..2 {
+            let now = self.bus.shared.runtime.now();
+            self.stop(now);
+            if self.all_left_by(now + FAREWELL).await {
+                return;
+            }
+        }
+        tracing::error!("members of a bus that did not start have not ended; this is a bug in evenkeel");
+    }
+
+    async fn all_left_by(&self, deadline: Time) -> bool {
+        let all_left = join_all(self.members.iter().map(|member| member.left.recv()));
+        let late = std::pin::pin!(self.bus.shared.runtime.sleep_until(deadline));
+        matches!(select(all_left, late).await, Either::Left(_))
     }
 
     fn stop(&self, until: Time) {

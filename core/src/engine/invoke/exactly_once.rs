@@ -39,12 +39,11 @@ where
                 Ok(event) => event,
                 Err(outcome) => return outcome.into(),
             };
-            let begun = desk.runtime.now();
-            let (mut tx, fresh) = match open(&*database, &[claim_of(&event)]).await {
-                Ok(opened) => opened,
-                Err(outcome) => return outcome.into(),
-            };
-            let waited = desk.runtime.now().since(begun);
+            let Opened { mut tx, fresh, waited } =
+                match open(&desk.runtime, &*database, &[claim_of(&event)]).await {
+                    Ok(opened) => opened,
+                    Err(outcome) => return outcome.into(),
+                };
             if fresh != [true] {
                 return already_done(&*database, tx).await.into();
             }
@@ -92,12 +91,10 @@ where
                 return Outcome::Ignored.into();
             }
             let sorted: Vec<Claim> = claims.into_values().collect();
-            let begun = desk.runtime.now();
-            let (mut tx, fresh) = match open(&*database, &sorted).await {
+            let Opened { mut tx, fresh, waited } = match open(&desk.runtime, &*database, &sorted).await {
                 Ok(opened) => opened,
                 Err(outcome) => return outcome.into(),
             };
-            let waited = desk.runtime.now().since(begun);
             let is_fresh =
                 |key| sorted.binary_search_by_key(&key, |claim| claim.key).is_ok_and(|nth| fresh[nth]);
             let events: Vec<Event<T>> =
@@ -115,15 +112,31 @@ fn claim_of<T>(event: &Event<T>) -> Claim {
     Claim { key: event.claim_key(), partition: event.partition(), offset: event.offset() }
 }
 
+/// A transaction that has claimed.
+struct Opened<Tx> {
+    tx: Tx,
+    /// Which of the claims are new, in their order.
+    fresh: Vec<bool>,
+    /// How long it took to get a connection and the claims.
+    waited: Duration,
+}
+
 /// Begins a transaction and claims. Nothing that fails here is the handler's.
-async fn open<D: Database>(database: &D, claims: &[Claim]) -> Result<(D::Tx, Vec<bool>), Outcome> {
+async fn open<R: Runtime, D: Database>(
+    runtime: &R,
+    database: &D,
+    claims: &[Claim],
+) -> Result<Opened<D::Tx>, Outcome> {
+    let begun = runtime.now();
     let attempt = async {
         let mut tx = database.begin(WAIT_FOR_CONNECTION).await?;
         let fresh = database.claim(&mut tx, claims).await?;
         Ok::<_, DatabaseError>((tx, fresh))
     };
     match attempt.await {
-        Ok((tx, fresh)) if fresh.len() == claims.len() => Ok((tx, fresh)),
+        Ok((tx, fresh)) if fresh.len() == claims.len() => {
+            Ok(Opened { tx, fresh, waited: runtime.now().since(begun) })
+        }
         Ok((_, fresh)) => {
             tracing::error!(
                 asked = claims.len(),

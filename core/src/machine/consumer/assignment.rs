@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::leading::Want;
-use super::{Action, Consumer, Notice, Partition, Phase, Topic};
+use super::{Action, Consumer, Kept, Notice, Partition, Phase, Topic};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet};
 use crate::machine::group::Membership;
@@ -62,7 +61,7 @@ impl CommittedQuery {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn on_assigned(&mut self, now: Time, membership: Membership, partitions: Vec<TopicPartition>) {
         self.forget_assignment();
         self.epoch = self.epoch.next();
@@ -77,27 +76,10 @@ impl<P: Clone> Consumer<P> {
                 self.marks.hit("assigned the same partition twice");
                 continue;
             }
-            let slot = self.partitions.insert(Partition {
-                at: at.clone(),
-                topic,
-                epoch: self.epoch,
-                phase: Phase::AwaitingCommitted,
-                tracker: CommitTracker::new(Offset::ZERO),
-                position: Offset::ZERO,
-                leader: None,
-                leader_epoch: None,
-                read_epoch: None,
-                runnable: vec![0; self.handlers.len()],
-                held: 0,
-                max_bytes: self.config.fetch_bytes,
-                want: Want::Nothing,
-                asked: None,
-                paused_until: None,
-                failures: 0,
-            });
+            let partition = self.partition(at.clone(), topic);
+            let slot = self.partitions.insert(partition);
             self.places.insert(at, slot);
         }
-        self.committed.wanted = !self.partitions.is_empty();
         self.committed.not_before = now;
         self.survey.want(now);
         self.standing = Standing::Assigned(membership);
@@ -175,23 +157,12 @@ impl<P: Clone> Consumer<P> {
 
     /// Drops everything that belongs to the present assignment. Replies and outcomes that still come find nothing.
     fn forget_assignment(&mut self) {
-        self.cancel_calls();
-        for (_, call) in &mut self.calls {
-            if call.deliveries.take().is_some() {
-                self.handlers[call.handler.0].leftover += 1;
-            }
-        }
-        self.live_calls = 0;
-        for handler in &mut self.handlers {
-            handler.lanes = super::Lanes::default();
-            handler.due.clear();
-            handler.outstanding = 0;
+        self.forget_work(None);
+        for topic in &mut self.topics {
+            topic.incarnation.forget_present();
         }
         self.partitions.clear();
         self.places.clear();
-        self.events.clear();
-        self.deliveries.clear();
-        self.retries.clear();
         self.pauses.clear();
         self.leaders.clear();
         self.survey.forget();
@@ -207,7 +178,7 @@ impl<P: Clone> Consumer<P> {
         }
         let mut topics: Vec<(TopicName, Vec<PartitionId>)> = Vec::new();
         for (at, &slot) in &self.places {
-            if self.partitions[slot].phase != Phase::AwaitingCommitted {
+            if !self.awaits_committed(&self.partitions[slot]) {
                 continue;
             }
             match topics.last_mut() {
@@ -251,7 +222,7 @@ impl<P: Clone> Consumer<P> {
             self.report_membership_error(&error);
             self.notice(Notice::Trouble { request: "fetching committed offsets", error });
         }
-        let open = self.partitions.iter().any(|(_, p)| p.phase == Phase::AwaitingCommitted);
+        let open = self.partitions.iter().any(|(_, partition)| self.awaits_committed(partition));
         self.committed.wanted = open;
         if open {
             // Also where a broker's answer left a partition out.
@@ -261,6 +232,16 @@ impl<P: Clone> Consumer<P> {
         } else {
             self.committed.failures = 0;
         }
+    }
+
+    /// A look told of this topic: now the positions of its partitions may be asked for.
+    pub(super) fn want_committed(&mut self, topic: usize) {
+        let awaits = |partition: &Partition| partition.topic == topic && self.awaits_committed(partition);
+        self.committed.wanted |= self.partitions.iter().any(|(_, partition)| awaits(partition));
+    }
+
+    fn awaits_committed(&self, partition: &Partition) -> bool {
+        partition.phase == Phase::AwaitingCommitted && self.topics[partition.topic].incarnation.seen()
     }
 
     fn begin_at(&mut self, at: &TopicPartition, stored: Option<StoredOffset>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::{Action, Consumer, Notice, Partition, Standing};
+use super::{Action, Consumer, Kept, Notice, Partition, Standing};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::MetadataLimit;
@@ -64,18 +64,28 @@ impl Commits {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// Whether repeating a commit within the little time that a drain has is of no use. While partitions are kept, all
+    /// is tried again: topics come back, and so do rights.
+    fn refused_for_good(&self, code: ErrorCode) -> bool {
+        match code {
+            ErrorCode::UnknownTopicOrPartition => true,
+            ErrorCode::OffsetMetadataTooLarge => self.limit == MetadataLimit::NONE,
+            other => other.remedy() == Remedy::GiveUp,
+        }
+    }
+
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.limit);
     }
 
     /// Whether a drain has to wait for a commit.
     pub(super) fn unfinished(&self, partitions: &Slab<Partition>) -> bool {
-        let open = || partitions.iter().any(|(_, partition)| partition.has_news());
+        let open = || partitions.iter().any(|(_, partition)| partition.is_to_commit());
         !self.refused && (self.in_flight.is_some() || open())
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     /// Something of a partition was settled.
     pub(super) fn note_progress(&mut self, now: Time, slot: usize) {
         if !self.partitions[slot].has_news() {
@@ -114,7 +124,7 @@ impl<P: Clone> Consumer<P> {
         let mut commits = Vec::new();
         let mut broken = Vec::new();
         for (slot, partition) in &mut self.partitions {
-            if !partition.has_news() {
+            if !partition.is_to_commit() {
                 continue;
             }
             let fingerprint = self.topics[partition.topic].fingerprint;
@@ -163,6 +173,7 @@ impl<P: Clone> Consumer<P> {
             self.marks.hit("late reply ignored");
             return;
         };
+        let draining = matches!(self.standing, Standing::Draining { .. });
         let mut failed = None;
         for (nth, (slot, epoch, offset)) in items.into_iter().enumerate() {
             let answer = match &outcome {
@@ -171,14 +182,21 @@ impl<P: Clone> Consumer<P> {
                     // An answer that leaves a partition out says nothing about it.
                     None => Err(ErrorCode::UnknownServerError),
                 },
-                Err(_) => Err(ErrorCode::UnknownServerError),
+                Err(error) => Err(error.code().unwrap_or(ErrorCode::UnknownServerError)),
             };
             let partition = self.partitions.get_mut(slot).filter(|partition| partition.epoch == epoch);
             match (answer, partition) {
                 (Ok(()), Some(partition)) => {
                     partition.tracker.committed(offset);
                 }
-                (Err(_), Some(partition)) => partition.tracker.recommit(),
+                (Err(code), Some(partition)) => {
+                    partition.tracker.recommit();
+                    if draining && self.commits.refused_for_good(code) {
+                        partition.commit_refused = true;
+                        let notice = Notice::CommitRefused { at: partition.at.clone(), code };
+                        self.actions.push_back(Action::Notice(notice));
+                    }
+                }
                 (_, None) => {}
             }
             failed = answer.err().map_or(failed, |code| worse(failed, code));

@@ -62,6 +62,9 @@ pub struct ConsumerConfig {
     pub window_bytes: u64,
     /// Bytes of one partition in one fetch, and how much is fetched ahead of the handlers. Default 1 MiB.
     pub fetch_bytes: u32,
+    /// The most bytes of the answer to one fetch, whatever the number of its partitions. Default 50 MiB, which is also
+    /// the usual `fetch.max.bytes`.
+    pub fetch_answer_bytes: u32,
     /// How long a broker may wait for records. Default 500 ms.
     pub fetch_wait: Duration,
     /// Whether records of open and aborted transactions are kept back. Default true.
@@ -86,6 +89,7 @@ impl ConsumerConfig {
             window_events: 100_000,
             window_bytes: 64 << 20,
             fetch_bytes: 1 << 20,
+            fetch_answer_bytes: 50 << 20,
             fetch_wait: Duration::from_millis(500),
             read_committed: true,
             commit_interval: Duration::from_secs(1),

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use super::{Action, Consumer, Notice, Phase, Standing};
+use super::incarnation::Told;
+use super::{Action, Consumer, Kept, Notice, Phase, Standing};
 use crate::error::{ErrorCode, Remedy};
 use crate::machine::backoff::Backoff;
 use crate::model::{BrokerId, RequestId, Time, TopicPartition};
@@ -88,7 +89,7 @@ impl Survey {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn survey_topics(&mut self, now: Time) {
         let assigned = matches!(self.standing, Standing::Assigned(_));
         if !assigned || self.survey.deadline().is_none_or(|due| due > now) {
@@ -118,24 +119,36 @@ impl<P: Clone> Consumer<P> {
         let mut unavailable = false;
         let mut counts = BTreeMap::new();
         for described in metadata.topics {
-            if !self.topics.iter().any(|topic| topic.name == described.topic) {
+            let Some(topic) = self.topics.iter().position(|topic| topic.name == described.topic) else {
                 continue;
-            }
-            let partitions = match described.partitions {
-                Ok(partitions) => partitions,
-                Err(code) => {
+            };
+            let (count, partitions) = match (described.count(), described.partitions) {
+                (Ok(count), Ok(partitions)) => (count, partitions),
+                (Err(code), _) | (_, Err(code)) => {
                     unavailable = true;
                     let topic = described.topic;
                     self.notice(Notice::TopicUnavailable { topic, code });
                     continue;
                 }
             };
-            counts.insert(described.topic.clone(), u32::try_from(partitions.len()).unwrap_or(u32::MAX));
+            match self.topics[topic].incarnation.told(now, described.id) {
+                Told::Present => {}
+                Told::New => self.begin_anew(now, topic, &partitions),
+                Told::Old => {
+                    self.marks.hit("a broker told of an older life of a topic");
+                    unavailable = true;
+                    continue;
+                }
+            }
+            self.want_committed(topic);
+            counts.insert(described.topic.clone(), count);
             for partition in partitions {
                 let at = TopicPartition { topic: described.topic.clone(), partition: partition.partition };
                 let Some(&slot) = self.places.get(&at) else { continue };
-                let known = &mut self.partitions[slot].leader_epoch;
-                *known = partition.leader_epoch.max(*known);
+                let known = &mut self.partitions[slot];
+                let refused = mem::take(&mut known.epoch_refused);
+                let at_least = known.leader_epoch.filter(|_| !refused);
+                known.leader_epoch = partition.leader_epoch.max(at_least);
                 self.follow(slot, partition.leader);
             }
         }
@@ -157,7 +170,7 @@ impl<P: Clone> Consumer<P> {
 
     /// Notes that a partition is led by another broker, or by none. What was asked of the one before is void, and so is
     /// the wait because of it.
-    fn follow(&mut self, slot: usize, leader: Option<BrokerId>) {
+    pub(super) fn follow(&mut self, slot: usize, leader: Option<BrokerId>) {
         let before = self.partitions[slot].leader;
         if before == leader {
             return;
@@ -226,6 +239,8 @@ impl<P: Clone> Consumer<P> {
         if code == ErrorCode::OffsetOutOfRange && self.partitions[slot].phase == Phase::Reading {
             return self.set_phase(slot, Phase::AwaitingBounds);
         }
+        // The broker lags, or the log is another one than the epoch is of. The next look tells.
+        self.partitions[slot].epoch_refused |= code == ErrorCode::UnknownLeaderEpoch;
         self.pause_partition(now, slot);
         match code.remedy() {
             Remedy::FindLeader => self.survey_soon(now),

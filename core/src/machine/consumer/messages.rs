@@ -14,6 +14,7 @@ use crate::model::{
 use crate::ports::{
     CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
 };
+use crate::records::RecordRef;
 
 /// The number of a handler: its place in [`ConsumerConfig::handlers`](super::ConsumerConfig::handlers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,19 @@ pub struct HandlerId(pub usize);
 /// Names one call of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub(super) u64);
+
+/// A record, as the machine keeps it: handed out as often as needed, and cheaply.
+pub trait Kept: Clone {
+    /// Lets go of what it shares with the records that came with it, at the price of a copy. It may be kept for long,
+    /// and would keep the whole answer of a fetch alive for as long; the window counts only its own bytes. Again is free.
+    fn detach(&mut self);
+}
+
+impl Kept for RecordRef {
+    fn detach(&mut self) {
+        Self::detach(self);
+    }
+}
 
 /// A record that a fetch brought, as far as the machine needs to know it. `P` is the record itself, which the machine
 /// only keeps and hands out.
@@ -222,8 +236,8 @@ pub enum Action<P> {
 pub enum Notice {
     /// A handler's policy gave an event up.
     Discarded {
-        /// Which handler.
-        handler: HandlerId,
+        /// The handler's name, its own within topic and group.
+        handler: Arc<str>,
         /// The event's partition.
         at: TopicPartition,
         /// The event's offset.
@@ -235,8 +249,8 @@ pub enum Notice {
     },
     /// A handler blocks on an event that no further attempt can help.
     Blocked {
-        /// Which handler.
-        handler: HandlerId,
+        /// The handler's name, its own within topic and group.
+        handler: Arc<str>,
         /// The event's partition.
         at: TopicPartition,
         /// The event's offset.
@@ -290,12 +304,25 @@ pub enum Notice {
         /// The broker's answer.
         code: ErrorCode,
     },
+    /// A topic was deleted and made anew. Its events in flight are forgotten, and the new log is read from its start.
+    Recreated {
+        /// The topic.
+        topic: TopicName,
+    },
     /// A check between a bug of this library and a lost event failed: the partition stops, nothing is committed for it.
     Bug {
         /// The partition.
         at: TopicPartition,
         /// What was found.
         what: Arc<str>,
+    },
+    /// The coordinator refused a commit in a way that trying again does not mend, and the partition is being given up:
+    /// what was settled since the last commit will be delivered again, if its topic is still there.
+    CommitRefused {
+        /// The partition.
+        at: TopicPartition,
+        /// The coordinator's answer.
+        code: ErrorCode,
     },
     /// A drain ended before everything settled could be committed: it will be delivered again.
     Uncommitted {

@@ -10,13 +10,14 @@
 //! - running calls, outstanding events and bytes stay within their settings (C8);
 //! - a failing, slow or blocked event delays only its own lane (C7).
 //!
-//! Life of an assignment: `Assigned` → ask for committed positions, and for a start where there is none → read, run,
-//! commit → `Revoke` → let running calls finish, commit → [`Action::Released`]. `Lost` cuts it short: calls are cancelled
+//! Life of an assignment: `Assigned` → look at the topics → ask for committed positions, and for a start where there is
+//! none → read, run, commit → `Revoke` → let running calls finish, commit → [`Action::Released`]. `Lost` cuts it short: calls are cancelled
 //! and nothing is committed.
 
 mod assignment;
 mod committing;
 mod config;
+mod incarnation;
 mod leading;
 mod messages;
 mod reading;
@@ -30,10 +31,13 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use slab::Slab;
 
 pub use config::{ConsumerConfig, HandlerConfig};
-pub use messages::{Action, Arrival, CallId, HandlerId, Input, Notice, PerPartition, Read, ReadFault, Ready};
+pub use messages::{
+    Action, Arrival, CallId, HandlerId, Input, Kept, Notice, PerPartition, Read, ReadFault, Ready,
+};
 
 use self::assignment::Standing;
 use self::committing::Commits;
+use self::incarnation::Incarnation;
 use self::leading::{Leader, Survey, Want};
 use super::commit::{CommitTracker, Fingerprint, Ticket};
 use super::delivery::History;
@@ -90,6 +94,7 @@ struct Topic {
     name: TopicName,
     handlers: Vec<HandlerId>,
     fingerprint: Fingerprint,
+    incarnation: Incarnation,
 }
 
 #[derive(Debug)]
@@ -115,6 +120,8 @@ struct Partition {
     position: Offset,
     leader: Option<BrokerId>,
     leader_epoch: Option<LeaderEpoch>,
+    /// The leader does not know that epoch: the next look replaces it, even by an older one.
+    epoch_refused: bool,
     /// The leader epoch of the last record read.
     read_epoch: Option<LeaderEpoch>,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
@@ -125,6 +132,8 @@ struct Partition {
     want: Want,
     /// The request to the leader that speaks for this partition.
     asked: Option<RequestId>,
+    /// A commit of a drain was refused for good: it waits for none any more.
+    commit_refused: bool,
     /// Left alone until then, after something went wrong.
     paused_until: Option<Time>,
     failures: u32,
@@ -179,9 +188,14 @@ impl Partition {
     fn has_news(&self) -> bool {
         matches!(self.phase, Phase::Reading | Phase::AwaitingBounds) && self.tracker.dirty()
     }
+
+    /// Whether there is something to commit that may succeed.
+    fn is_to_commit(&self) -> bool {
+        self.has_news() && !self.commit_refused
+    }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     /// A consumer without partitions.
     #[must_use]
     pub fn new(config: ConsumerConfig, entropy: Entropy) -> Self {
@@ -195,7 +209,7 @@ impl<P: Clone> Consumer<P> {
                     config.handlers.iter().enumerate().filter(of_topic).map(|(id, _)| id).collect();
                 let fingerprint = Fingerprint::of(handlers.iter().map(|&id| &*config.handlers[id].name));
                 let handlers = handlers.into_iter().map(HandlerId).collect();
-                Topic { name: name.clone(), handlers, fingerprint }
+                Topic { name: name.clone(), handlers, fingerprint, incarnation: Incarnation::default() }
             })
             .collect();
         let handlers = config
@@ -274,7 +288,7 @@ impl<P: Clone> Consumer<P> {
     }
 }
 
-impl<P: Clone> Machine for Consumer<P> {
+impl<P: Kept> Machine for Consumer<P> {
     type Input = Input<P>;
     type Action = Action<P>;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::leading::{Leader, Want};
 use super::{
-    Action, Arrival, Consumer, Delivery, DeliveryState, Event, LaneKey, Notice, PerPartition, Phase, Read,
-    ReadFault, Standing,
+    Action, Arrival, Consumer, Delivery, DeliveryState, Event, Kept, LaneKey, Notice, PerPartition, Phase,
+    Read, ReadFault, Standing,
 };
 use crate::machine::commit::{Admission, Broken};
 use crate::machine::delivery::History;
@@ -20,7 +20,7 @@ use crate::ports::{FetchPartition, FetchRequest, ListOffset, ListedOffset, PortE
 /// the next one.
 const SHORT_WAIT: Duration = Duration::from_millis(20);
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn query_leaders(&mut self, now: Time) {
         if !matches!(self.standing, Standing::Assigned(_)) {
             return;
@@ -76,6 +76,8 @@ impl<P: Clone> Consumer<P> {
                 max_bytes: partition.max_bytes,
             });
         }
+        // Brokers fill an answer from the first partition on, and the first is another one each time.
+        let max_bytes = max_bytes.min(self.config.fetch_answer_bytes);
         let wait = if left_out { SHORT_WAIT.min(self.config.fetch_wait) } else { self.config.fetch_wait };
         let read_committed = self.config.read_committed;
         self.act(Action::Fetch {
@@ -286,6 +288,8 @@ impl<P: Clone> Consumer<P> {
             let entered = handler.lanes.enter(entry.key() as u32, lane, weight);
             if entered.moving {
                 partition.runnable[id.0] += u64::from(weight);
+            } else {
+                self.events[event as usize].record.detach();
             }
             entry.insert(Delivery {
                 event,

@@ -1,9 +1,10 @@
 //! Running: starting calls, and what follows from how they end.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Notice, Ready, Standing};
+use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Kept, Notice, Ready, Standing};
 use crate::machine::delivery::{EndedCall, Outcome, Settled, Verdict};
 use crate::model::{Ordering, Time};
 
@@ -17,7 +18,7 @@ impl CallId {
     }
 }
 
-impl<P: Clone> Consumer<P> {
+impl<P: Kept> Consumer<P> {
     pub(super) fn call_id(&self, index: usize) -> CallId {
         CallId::new(self.calls[index].nonce, index)
     }
@@ -142,10 +143,12 @@ impl<P: Clone> Consumer<P> {
                 self.marks.hit("an event blocks");
                 delivery.state = DeliveryState::Held;
                 // It waits for no attempt any more, so it takes no place from those that do.
-                self.handlers[delivery.handler.0].outstanding -= 1;
-                let (id, event) = (delivery.handler, &self.events[delivery.event as usize]);
+                let handler = &mut self.handlers[delivery.handler.0];
+                handler.outstanding -= 1;
+                let (handler, event) =
+                    (Arc::clone(&handler.config.name), &self.events[delivery.event as usize]);
                 let (at, offset) = (self.partitions[event.partition].at.clone(), event.offset);
-                self.notice(Notice::Blocked { handler: id, at, offset, outcome });
+                self.notice(Notice::Blocked { handler, at, offset, outcome });
                 self.stall(index);
             }
         }
@@ -168,7 +171,7 @@ impl<P: Clone> Consumer<P> {
         if settled == Settled::Discarded {
             self.marks.hit("an event was discarded");
             let (at, attempts) = (partition.at.clone(), delivery.history.attempts());
-            let handler = delivery.handler;
+            let handler = Arc::clone(&self.handlers[delivery.handler.0].config.name);
             self.actions.push_back(Action::Notice(Notice::Discarded {
                 handler,
                 at,
@@ -189,8 +192,16 @@ impl<P: Clone> Consumer<P> {
         self.reconsider(slot);
     }
 
-    /// A delivery will not run soon, and neither will what is parked behind it.
+    /// A delivery will not run soon, and neither will what is parked behind it. Their records may stay for long.
     fn stall(&mut self, index: u32) {
+        let delivery = &self.deliveries[index as usize];
+        self.events[delivery.event as usize].record.detach();
+        if let Some(lane) = delivery.lane {
+            for parked in self.handlers[delivery.handler.0].lanes.parked(lane) {
+                let event = self.deliveries[parked as usize].event;
+                self.events[event as usize].record.detach();
+            }
+        }
         let (slot, handler, weight) = self.weigh(index, |lanes, lane| lanes.stall(lane));
         self.partitions[slot].runnable[handler.0] -= weight;
         self.reconsider(slot);

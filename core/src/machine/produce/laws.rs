@@ -150,7 +150,8 @@ fn nonsense() -> impl Strategy<Value = (u64, Option<Input>)> {
         1 => (1i16..90).prop_map(|code| Err(ErrorCode::from_code(code).expect("not zero"))),
     ];
     let topics =
-        vec((topic(), partitions).prop_map(|(topic, partitions)| TopicMetadata { topic, partitions }), 0..4);
+        (topic(), partitions).prop_map(|(topic, partitions)| TopicMetadata { topic, id: None, partitions });
+    let topics = vec(topics, 0..4);
     let record =
         (proptest::option::of(any::<u8>()), 0usize..3_000, any::<i64>()).prop_map(|(key, length, time)| {
             OutgoingRecord {

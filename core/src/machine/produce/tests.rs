@@ -102,7 +102,7 @@ impl Scene {
         topic: &str,
         partitions: Result<Vec<PartitionMetadata>, ErrorCode>,
     ) -> Vec<String> {
-        let topics = vec![TopicMetadata { topic: name(topic), partitions }];
+        let topics = vec![TopicMetadata { topic: name(topic), id: None, partitions }];
         self.handle(Input::Described {
             id: RequestId(id),
             outcome: Ok(Metadata { brokers: Vec::new(), topics }),

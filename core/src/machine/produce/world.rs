@@ -365,7 +365,7 @@ impl World {
             });
             let partitions =
                 if topic.exists { Ok(partitions.collect()) } else { Err(ErrorCode::UnknownTopicOrPartition) };
-            TopicMetadata { topic: name.clone(), partitions }
+            TopicMetadata { topic: name.clone(), id: None, partitions }
         });
         Metadata { brokers: vec![BrokerId(1), BrokerId(2), BrokerId(3)], topics: topics.collect() }
     }

@@ -1,7 +1,9 @@
 //! What is written is read, whatever the records, the codec and the options.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::records::{BatchReader, BatchWriter, EncodeError, Ended, MAX_UNPACKED, RecordRef};
+use crate::records::{BatchReader, BatchWriter, EncodeError, Ended, MAX_UNPACKED, RecordRef, decode_within};
 
 proptest! {
     #[test]
@@ -62,6 +64,39 @@ fn bytes_taken_from_a_record_are_those_of_the_fetch() {
     let value = record.value_bytes().unwrap();
     assert!(fetched.as_ptr_range().contains(&value.as_ptr()));
     assert_eq!(record.key_bytes(), None);
+}
+
+#[test]
+fn a_detached_record_is_the_same_and_keeps_nothing_else_alive() {
+    let full = OutgoingRecord {
+        key: Some("key".into()),
+        headers: vec![
+            Header { key: "h".into(), value: None },
+            Header { key: "i".into(), value: Some("v".into()) },
+        ],
+        ..record("value")
+    };
+    let bare = OutgoingRecord { key: None, value: None, headers: Vec::new(), ..record("") };
+    let fetched =
+        encode([&full, &bare, &full], BatchOptions { base_offset: Offset(7), ..BatchOptions::default() });
+    let decoded = read(fetched.expect("it fits"), 0);
+    for record in decoded.records() {
+        let mut detached = record.clone();
+        detached.detach();
+        assert_eq!(detached.to_record(), record.to_record());
+        assert_eq!((detached.header_bytes(), detached.weight()), (record.header_bytes(), record.weight()));
+        assert!(detached.batch().memory() < record.batch().memory() / 2, "{:?}", detached.batch().memory());
+        let batch = Arc::clone(detached.batch());
+        detached.detach();
+        assert!(Arc::ptr_eq(&batch, detached.batch()), "again is free");
+    }
+}
+
+#[test]
+fn decoding_with_little_room_takes_one_batch_and_leaves_the_rest() {
+    let parts = [batch_at(0, &["a"]), batch_at(1, &["b"])];
+    let decoded = decode_within(fetched(&parts), Offset(0), 1);
+    assert_eq!((decoded.batches.len(), decoded.next_offset, decoded.ended), (1, Offset(1), Ended::Complete));
 }
 
 #[test]

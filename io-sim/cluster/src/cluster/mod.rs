@@ -14,6 +14,7 @@ mod coordinator;
 mod describe;
 mod groups;
 mod life;
+mod memory;
 mod positions;
 mod quota;
 mod records;
@@ -142,6 +143,8 @@ pub struct Cluster {
     /// Partitions on which something has changed that requests wait for.
     touched: BTreeSet<(Text, PartitionId)>,
     next_upkeep: Time,
+    /// How many bytes may be appended before the logs are weighed again.
+    room: u64,
     actions: VecDeque<Action>,
     marks: Marks,
 }
@@ -170,6 +173,7 @@ impl Cluster {
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
             next_upkeep: Time::ZERO + config.upkeep_interval,
+            room: config.retained_bytes.unwrap_or(u64::MAX),
             actions: VecDeque::new(),
             marks: Marks::default(),
             config,

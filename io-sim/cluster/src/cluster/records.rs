@@ -82,9 +82,11 @@ impl Cluster {
         let settings = found.config.settings();
         let partition = found.partition_mut(entry.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         partition.lead_at(origin.broker, None)?;
+        let memory = partition.memory_of(entry.records.len());
         let written = partition.append(clock, &settings, entry.records, acks == Acks::All)?;
         let log_start = partition.log().map_or(written.base_offset, crate::log::Log::start);
         self.touch(topic, entry.partition);
+        self.note_growth(memory);
         let Written { base_offset, append_time, .. } = written;
         Ok((written, Appended { base_offset, append_time, log_start }))
     }

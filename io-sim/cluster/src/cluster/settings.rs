@@ -40,6 +40,9 @@ pub struct ClusterConfig {
     pub replica_lag: Duration,
     /// How often retention and compaction look at the logs. Kafka: 5 min and 15 s; here 5 s.
     pub upkeep_interval: Duration,
+    /// How many bytes all records may take in memory; when more come, the oldest go, whatever their topics' retention
+    /// says. Replicas share their bytes, which count once. No limit.
+    pub retained_bytes: Option<u64>,
     /// How many bytes a second each client may produce; more makes it pause. No limit.
     pub produce_quota: Option<u64>,
     /// How many bytes a second each client may fetch. No limit.
@@ -64,6 +67,7 @@ impl Default for ClusterConfig {
             coordinator_load: Duration::ZERO,
             replica_lag: Duration::from_secs(30),
             upkeep_interval: Duration::from_secs(5),
+            retained_bytes: None,
             produce_quota: None,
             fetch_quota: None,
         }

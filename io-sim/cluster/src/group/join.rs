@@ -197,6 +197,8 @@ impl Group {
         let Some(mut member) = self.members.remove(old) else { return };
         member.turn_away(old, ErrorCode::FencedInstanceId, out);
         member.expires = now + join.request.session_timeout;
+        // While it waits for the others it need not fear for its session, even if its old self never got that far.
+        member.is_new = false;
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), new.clone());
         }

@@ -258,6 +258,8 @@ impl Group {
         self.instances.clone_from(&settled.instances);
         self.phase = if self.members.is_empty() { Phase::Empty } else { Phase::Stable };
         for member in self.members.values_mut() {
+            // Who had synced by then is not remembered.
+            member.sync_by = None;
             member.expires = now + member.session_timeout;
         }
     }

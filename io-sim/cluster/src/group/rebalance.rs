@@ -24,9 +24,12 @@ impl Group {
             Phase::Completing => {
                 for member in self.members.values_mut() {
                     member.assignment = Bytes::new();
-                    // A parked join stays: it is for the generation that is being prepared.
+                    // A parked join stays: it is for the generation that is being prepared. So does the session of
+                    // whoever has just brought it, which is longer.
+                    if member.syncing.is_some() {
+                        member.expires = now + member.session_timeout;
+                    }
                     member.turn_sync_away(ErrorCode::RebalanceInProgress, out);
-                    member.expires = now + member.session_timeout;
                 }
                 Phase::Preparing { until: now + patience, initial: None }
             }

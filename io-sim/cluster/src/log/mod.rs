@@ -25,6 +25,7 @@ use evenkeel_core::records::StoredBatch;
 
 use epochs::Epochs;
 use producers::Producers;
+pub(crate) use retention::BOOKKEEPING;
 use segment::Segment;
 
 /// When a segment is full.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_core::model::{Offset, WallTime};
+use evenkeel_core::records::StoredBatch;
 
 use super::Log;
 
@@ -30,6 +31,44 @@ impl Log {
         }
         self.epochs.forget_before(self.start);
         self.compacted_to = self.compacted_to.max(self.start);
+    }
+}
+
+/// What a batch costs beside its bytes: its entry in the log, and what the allocator keeps of each block.
+pub(crate) const BOOKKEEPING: u64 = 192;
+
+impl Log {
+    /// What all batches take beside their bytes.
+    pub(crate) fn bookkeeping(&self) -> u64 {
+        let batches: usize = self.segments.iter().map(|segment| segment.batches().len()).sum();
+        batches as u64 * BOOKKEEPING
+    }
+
+    /// The time of the oldest batch, if it may go: nothing at or above `until` may.
+    pub(crate) fn oldest(&self, until: Offset) -> Option<WallTime> {
+        let first = self.segments.front()?.batches().first()?;
+        (first.last_offset() < until).then(|| first.max_timestamp())
+    }
+
+    /// Where the log would begin without its oldest batches of about so many bytes.
+    pub(crate) fn behind_oldest(&self, bytes: u64, until: Offset) -> Offset {
+        let mut weight = 0;
+        let oldest = self.batches_from(Offset(i64::MIN)).take_while(|batch: &&StoredBatch| {
+            let goes = weight < bytes && batch.last_offset() < until;
+            weight += batch.bytes().len() as u64 + BOOKKEEPING;
+            goes
+        });
+        oldest.last().map_or(self.start, |last| last.last_offset().next())
+    }
+
+    /// Drops the batches that lie wholly below `start`, whole segments or not: memory is at stake.
+    pub(crate) fn drop_before(&mut self, start: Offset) {
+        self.advance_start(start);
+        let start = self.start;
+        if let Some(first) = self.segments.front_mut() {
+            self.bytes -= first.drop_before(start);
+        }
+        self.compacted_to = self.compacted_to.max(start);
     }
 }
 

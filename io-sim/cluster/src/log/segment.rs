@@ -68,6 +68,19 @@ impl Segment {
         self.batches.partition_point(|batch| batch.last_offset() < from)
     }
 
+    /// Drops the batches that lie wholly below `start`, and tells what they weighed.
+    pub(super) fn drop_before(&mut self, start: Offset) -> u64 {
+        let gone: u64 =
+            self.batches.drain(..self.position(start)).map(|batch| batch.bytes().len() as u64).sum();
+        self.bytes -= gone;
+        if let Some(first) = self.batches.first() {
+            self.base = self.base.max(first.base_offset());
+        }
+        let latest = self.batches.iter().map(StoredBatch::max_timestamp).max();
+        self.max_timestamp = latest.unwrap_or(WallTime(i64::MIN));
+        gone
+    }
+
     /// Cuts off every batch that has an offset at or above `end`.
     pub(super) fn truncate(&mut self, end: Offset) {
         let keep = self.position(end);

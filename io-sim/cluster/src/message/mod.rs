@@ -21,6 +21,8 @@ pub use offsets::*;
 pub use records::*;
 pub use topics::*;
 
+pub use evenkeel_core::model::TopicId;
+
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::BrokerId;
 
@@ -49,10 +51,6 @@ impl<T> OfTopic<T> {
         topics.iter().map(one).collect()
     }
 }
-
-/// A topic's unique id; a topic that is deleted and created again has another one. Zero stands for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct TopicId(pub u128);
 
 /// Who asks, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

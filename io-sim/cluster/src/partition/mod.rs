@@ -17,9 +17,9 @@ mod follow;
 mod tests;
 
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, RequestId, Time};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, RequestId, Time, WallTime};
 
-use crate::log::Log;
+use crate::log::{BOOKKEEPING, Log};
 use crate::topics::config::Settings;
 
 pub(crate) use append::{Clock, Written};
@@ -170,6 +170,36 @@ impl Partition {
     /// What all replicas' logs weigh together.
     pub(crate) fn bytes(&self) -> u64 {
         self.replicas.iter().map(|replica| replica.log.bytes()).sum()
+    }
+
+    /// How much memory the records take. Replicas share their bytes, so the fullest one tells.
+    pub(crate) fn memory(&self) -> u64 {
+        let fullest = self.replicas.iter().map(|replica| replica.log.bytes()).max().unwrap_or_default();
+        fullest + self.replicas.iter().map(|replica| replica.log.bookkeeping()).sum::<u64>()
+    }
+
+    /// How much memory a batch of so many bytes takes here.
+    pub(crate) fn memory_of(&self, bytes: usize) -> u64 {
+        bytes as u64 + BOOKKEEPING * self.replicas.len() as u64
+    }
+
+    /// The replica whose log begins first.
+    fn longest(&self) -> Option<&Log> {
+        self.replicas.iter().map(|replica| &replica.log).min_by_key(|log| log.start())
+    }
+
+    /// The time of the oldest batch that may go.
+    pub(crate) fn oldest(&self) -> Option<WallTime> {
+        self.longest()?.oldest(self.high_watermark)
+    }
+
+    /// Drops the oldest batches of about so many bytes, on all replicas, dead ones too: their memory is the same.
+    pub(crate) fn shed(&mut self, bytes: u64) {
+        if let Some(start) = self.longest().map(|log| log.behind_oldest(bytes, self.high_watermark)) {
+            for replica in &mut self.replicas {
+                replica.log.drop_before(start);
+            }
+        }
     }
 
     /// Everything that must hold of a partition.

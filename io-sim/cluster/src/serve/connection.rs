@@ -12,13 +12,14 @@ use evenkeel_core::model::BrokerId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::owner::{Asked, Owner};
-use crate::cluster::Input;
-use crate::message::{Answer, Origin, Request};
+use super::owner::Owner;
+use crate::message::{Answer, Origin, Request, Text};
 use crate::wire::{self, Ask, Call, Frame};
 
 /// How far the socket is read ahead of the request in work.
 const READ_AHEAD: usize = 128 * 1024;
+/// The least that is read at a time: a producer's batch of usual size comes in one piece.
+const READ_AT_ONCE: usize = 32 * 1024;
 /// The length, the key and the version.
 const PREFIX: usize = 4;
 /// A request has a key, a version, a correlation id and a client id.
@@ -99,13 +100,13 @@ impl Connection {
     }
 
     /// Has a request answered.
-    async fn ask(&mut self, client: crate::message::Text, request: Request) -> Result<Answer, Ending> {
+    async fn ask(&mut self, client: Text, request: Request) -> Result<Answer, Ending> {
         let origin = Origin { client, ..self.origin.clone() };
         let mut asked = self.owner.ask(origin, request).await.ok_or(Ending::HungUp)?;
         loop {
             let has_room = self.buffer.len() < READ_AHEAD;
             if has_room {
-                self.buffer.reserve(4_096);
+                self.buffer.reserve(READ_AT_ONCE);
             }
             let ending = tokio::select! {
                 biased;
@@ -116,15 +117,8 @@ impl Connection {
                     Err(error) => Ending::Broken(error),
                 },
             };
-            self.forget(asked).await;
+            self.owner.forget(asked).await;
             return Err(ending);
-        }
-    }
-
-    /// Nobody waits for the answer any more.
-    async fn forget(&self, asked: Asked) {
-        if let Some(id) = asked.ticket().await {
-            self.owner.tell(Input::Cancel { id }).await;
         }
     }
 
@@ -140,14 +134,19 @@ impl Connection {
         };
         self.fill(PREFIX + length).await?;
         self.buffer.advance(PREFIX);
-        Ok(self.buffer.split_to(length).freeze())
+        let frame = self.buffer.split_to(length).freeze();
+        if length > READ_AHEAD {
+            // What is left is little, and must not keep the large block.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        Ok(frame)
     }
 
     /// Reads until there are `wanted` bytes. Memory grows with what comes, not with what is announced.
     async fn fill(&mut self, wanted: usize) -> Result<(), Ending> {
         while self.buffer.len() < wanted {
             let missing = wanted - self.buffer.len();
-            self.buffer.reserve(missing.clamp(4_096, READ_AHEAD));
+            self.buffer.reserve(missing.clamp(READ_AT_ONCE, READ_AHEAD));
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(Ending::Closed);
             }

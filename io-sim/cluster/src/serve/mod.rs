@@ -75,6 +75,13 @@ impl DevClusterBuilder {
         self
     }
 
+    /// How many bytes all records may take in memory together; when more come, the oldest go. No limit.
+    #[must_use]
+    pub const fn retain(mut self, bytes: u64) -> Self {
+        self.config.retained_bytes = Some(bytes);
+        self
+    }
+
     /// Makes ids repeatable.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -82,7 +89,8 @@ impl DevClusterBuilder {
         self
     }
 
-    /// Everything else; its brokers and its start time are set by [`start`](Self::start).
+    /// Everything else, [`retain`](Self::retain)'s bound included; its brokers and its start time are set by
+    /// [`start`](Self::start).
     #[must_use]
     pub fn config(mut self, config: ClusterConfig) -> Self {
         self.config = config;
@@ -150,10 +158,14 @@ impl DevCluster {
         self.addresses.iter().map(|(broker, address)| (*broker, *address))
     }
 
-    /// What a client takes as bootstrap servers: all addresses with commas between them.
+    /// What a client takes as bootstrap servers: where each broker is advertised, with commas between them.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.addresses.values().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        let address = |BrokerAddress { host, port, .. }: &BrokerAddress| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        self.advertised.values().map(address).collect::<Vec<_>>().join(",")
     }
 
     /// Kills a broker: its connections break, its partitions and groups move. Its logs stay. Without effect if it is

@@ -1,9 +1,11 @@
 //! The task that owns the machine.
 //!
-//! Requests come in over one bounded channel; each brings the sender of its answer with it. The task takes what is
-//! there at once, drains the machine, and sleeps until the machine's deadline.
+//! Requests come in over one bounded channel; each brings its number and the sender of its answer with it. The task
+//! takes what is there at once, drains the machine, and sleeps until the machine's deadline.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenkeel_core::machine::Machine;
 use evenkeel_core::model::{RequestId, Time};
@@ -20,30 +22,24 @@ const AT_ONCE: usize = 128;
 
 /// A handle on the task. It ends when the last handle is gone.
 #[derive(Debug, Clone)]
-pub(super) struct Owner(mpsc::Sender<Command>);
+pub(super) struct Owner {
+    commands: mpsc::Sender<Command>,
+    /// The number of the next request.
+    next: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 enum Command {
-    Ask {
-        origin: Origin,
-        request: Request,
-        reply: oneshot::Sender<Answer>,
-        ticket: oneshot::Sender<RequestId>,
-    },
-    Tell {
-        input: Input,
-        done: oneshot::Sender<()>,
-    },
-    Weigh {
-        reply: oneshot::Sender<u64>,
-    },
+    Ask { id: RequestId, origin: Origin, request: Request, reply: oneshot::Sender<Answer> },
+    Tell { input: Input, done: oneshot::Sender<()> },
+    Weigh { reply: oneshot::Sender<u64> },
 }
 
 /// A request that has been asked.
 #[derive(Debug)]
 pub(super) struct Asked {
+    id: RequestId,
     answer: oneshot::Receiver<Answer>,
-    ticket: oneshot::Receiver<RequestId>,
 }
 
 impl Asked {
@@ -51,32 +47,32 @@ impl Asked {
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         (&mut self.answer).await.ok()
     }
-
-    /// The request's number, to cancel it by.
-    pub(super) async fn ticket(self) -> Option<RequestId> {
-        self.ticket.await.ok()
-    }
 }
 
 impl Owner {
     pub(super) fn start(cluster: Cluster) -> Self {
         let (commands, inbox) = mpsc::channel(QUEUE);
         tokio::spawn(run(cluster, inbox));
-        Self(commands)
+        Self { commands, next: Arc::default() }
     }
 
     /// Asks the cluster; `None` if it is gone.
     pub(super) async fn ask(&self, origin: Origin, request: Request) -> Option<Asked> {
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
-        let (ticket, number) = oneshot::channel();
-        self.0.send(Command::Ask { origin, request, reply, ticket }).await.ok()?;
-        Some(Asked { answer, ticket: number })
+        self.commands.send(Command::Ask { id, origin, request, reply }).await.ok()?;
+        Some(Asked { id, answer })
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) async fn forget(&self, Asked { id, .. }: Asked) {
+        self.tell(Input::Cancel { id }).await;
     }
 
     /// Lets something happen, and waits until it has.
     pub(super) async fn tell(&self, input: Input) {
         let (done, happened) = oneshot::channel();
-        if self.0.send(Command::Tell { input, done }).await.is_ok() {
+        if self.commands.send(Command::Tell { input, done }).await.is_ok() {
             // An error means that the cluster is gone.
             let _ = happened.await;
         }
@@ -84,7 +80,7 @@ impl Owner {
 
     pub(super) async fn retained_bytes(&self) -> u64 {
         let (reply, weight) = oneshot::channel();
-        match self.0.send(Command::Weigh { reply }).await {
+        match self.commands.send(Command::Weigh { reply }).await {
             Ok(()) => weight.await.unwrap_or_default(),
             Err(_) => 0,
         }
@@ -96,7 +92,6 @@ async fn run(mut cluster: Cluster, mut inbox: mpsc::Receiver<Command>) {
     let now = || Time::from_nanos(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut waiting: BTreeMap<RequestId, oneshot::Sender<Answer>> = BTreeMap::new();
     let mut commands = Vec::with_capacity(AT_ONCE);
-    let mut next = 0;
     loop {
         let deadline = cluster.deadline();
         let wake = async {
@@ -115,12 +110,8 @@ async fn run(mut cluster: Cluster, mut inbox: mpsc::Receiver<Command>) {
         }
         for command in commands.drain(..) {
             match command {
-                Command::Ask { origin, request, reply, ticket } => {
-                    next += 1;
-                    let id = RequestId(next);
+                Command::Ask { id, origin, request, reply } => {
                     waiting.insert(id, reply);
-                    // Whoever asked may have gone meanwhile; then nobody wants the number.
-                    let _ = ticket.send(id);
                     cluster.handle(now(), Input::Request { id, origin, request });
                 }
                 Command::Tell { input, done } => {

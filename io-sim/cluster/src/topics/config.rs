@@ -2,6 +2,7 @@
 //! and remembered, all others are refused. None is ignored in silence.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::message::{ConfigChange, ConfigEntry, ConfigSource, ConfigType, Refusal, Text};
@@ -69,6 +70,8 @@ pub(crate) struct TopicConfig {
     set: BTreeMap<&'static str, Text>,
     /// What the cluster sets for all topics.
     defaults: BTreeMap<&'static str, Text>,
+    /// What follows from both, read when it is first asked for: every produce does.
+    in_force: OnceLock<Settings>,
 }
 
 impl TopicConfig {
@@ -90,7 +93,7 @@ impl TopicConfig {
 
     /// The same defaults with nothing set.
     pub(crate) fn fresh(&self) -> Self {
-        Self { set: BTreeMap::new(), defaults: self.defaults.clone() }
+        Self { set: BTreeMap::new(), defaults: self.defaults.clone(), in_force: OnceLock::new() }
     }
 
     /// Changes one configuration.
@@ -102,6 +105,7 @@ impl TopicConfig {
         let value = match change {
             ConfigChange::Reset => {
                 self.set.remove(definition.0);
+                self.in_force.take();
                 return Ok(());
             }
             ConfigChange::Set(value) => value.to_string(),
@@ -120,6 +124,7 @@ impl TopicConfig {
         };
         check(definition, &value)?;
         self.set.insert(definition.0, value.into());
+        self.in_force.take();
         Ok(())
     }
 
@@ -165,8 +170,12 @@ impl TopicConfig {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(u64::MAX))
     }
 
-    /// What is in force, read once.
+    /// What is in force.
     pub(crate) fn settings(&self) -> Settings {
+        *self.in_force.get_or_init(|| self.read())
+    }
+
+    fn read(&self) -> Settings {
         let bytes = |name| u64::try_from(self.number(name)).ok();
         let policies: Vec<_> = parts(self.value("cleanup.policy")).collect();
         Settings {

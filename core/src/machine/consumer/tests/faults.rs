@@ -90,7 +90,8 @@ impl World {
                 Input::Committed { id, outcome: fault.map_or(Ok(stored), Err) }
             }
             Action::Describe { id, .. } => {
-                let mut metadata = self.cluster.describe();
+                let lags = !self.quiet && self.chance(10);
+                let mut metadata = self.cluster.describe(lags);
                 for topic in &mut metadata.topics {
                     if let Some(code) = self.partition_fault() {
                         topic.partitions = Err(code);
@@ -138,7 +139,8 @@ impl World {
                 Input::Fetched { id, outcome: fault.map_or(Ok(answers), Err) }
             }
             Action::Commit { id, request, .. } => {
-                let outcome = self.take_commit(&request, fault);
+                let reads = self.commits.remove(&(life, id)).expect("it was sent");
+                let outcome = self.take_commit(&request, &reads, fault);
                 Input::CommitDone { id, outcome }
             }
             _ => return,
@@ -167,11 +169,12 @@ impl World {
     fn take_commit(
         &mut self,
         request: &CommitRequest,
+        reads: &BTreeMap<TopicName, TopicId>,
         fault: Option<PortError>,
     ) -> Result<Vec<Result<(), ErrorCode>>, PortError> {
         if let Some(error) = fault {
             if error.may_have_happened() && self.chance(50) {
-                self.cluster.commit(request).ok();
+                self.cluster.commit(request, reads).ok();
             }
             return Err(error);
         }
@@ -190,6 +193,6 @@ impl World {
             }
             outcomes.push(refused.map_or(Ok(()), Err));
         }
-        self.cluster.commit(&stored).map(|()| outcomes).map_err(PortError::Refused)
+        self.cluster.commit(&stored, reads).map(|()| outcomes).map_err(PortError::Refused)
     }
 }

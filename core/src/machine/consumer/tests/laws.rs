@@ -47,6 +47,8 @@ pub(super) struct Laws {
     frontiers: BTreeMap<usize, Offset>,
     /// What the coordinator told when the assignment began.
     resumed: BTreeMap<usize, SettledSet>,
+    /// The life of each topic that the member reads: what it was told first, or says that it began anew with.
+    pub(super) reads: BTreeMap<TopicName, TopicId>,
     draining: Option<Time>,
     excused: bool,
     pub(super) metadata_cut: bool,
@@ -72,6 +74,7 @@ impl Laws {
             settled_now: BTreeSet::new(),
             frontiers: BTreeMap::new(),
             resumed: BTreeMap::new(),
+            reads: BTreeMap::new(),
             draining: None,
             excused: false,
             metadata_cut: false,
@@ -88,6 +91,10 @@ impl Laws {
         let topic = self.config.topics.iter().position(|topic| *topic == log.at.topic);
         let all = self.config.handlers.iter().enumerate();
         all.filter(|(_, handler)| Some(handler.topic) == topic).map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn handler_named(&self, name: &str) -> usize {
+        self.config.handlers.iter().position(|handler| &*handler.name == name).expect("only ours are named")
     }
 
     fn settled_by_all(&self, cluster: &Cluster, number: usize, offset: Offset) -> bool {
@@ -127,6 +134,7 @@ impl Laws {
         self.settled_now.clear();
         self.frontiers.clear();
         self.resumed.clear();
+        self.reads.clear();
         self.draining = None;
     }
 
@@ -144,6 +152,53 @@ impl Laws {
     /// The last commit may fail: the coordinator refused one, or the member said that it could not.
     pub(super) fn excuse(&mut self) {
         self.excused = true;
+    }
+
+    /// There are more logs.
+    pub(super) fn grown(&mut self, cluster: &Cluster) {
+        self.base.extend(cluster.logs[self.base.len()..].iter().map(|log| log.start));
+    }
+
+    /// The member says that a topic was made anew: what it knew of it belongs to the past.
+    pub(super) fn recreated(&mut self, cluster: &Cluster, topic: &TopicName, id: TopicId) -> Lawful {
+        let known = self.reads.insert(topic.clone(), id);
+        let past = |number: &usize| cluster.logs[*number].at.topic == *topic;
+        for running in self.running.values_mut().filter(|running| past(&running.work[0].1)) {
+            running.epoch = 0;
+        }
+        let books = [&mut self.outstanding, &mut self.tried, &mut self.held, &mut self.settled_now];
+        for book in books {
+            book.retain(|one| !past(&one.1));
+        }
+        self.attempts.retain(|one, _| !past(&one.1));
+        self.not_before.retain(|one, _| !past(&one.1));
+        self.frontiers.retain(|number, _| !past(number));
+        self.resumed.retain(|number, _| !past(number));
+        self.check("topics made anew are told", known.is_some_and(|known| known != id), || {
+            format!("{topic}: {known:?}, then {id}")
+        })
+    }
+
+    /// The number of the log that the member reads a partition of.
+    fn read(&self, cluster: &Cluster, at: &TopicPartition) -> Option<usize> {
+        self.reads.get(&at.topic).and_then(|id| cluster.log_of(at, *id))
+    }
+
+    /// Whether the member knows which log it reads, and that log is there.
+    pub(super) fn knows(&self, cluster: &Cluster, at: &TopicPartition) -> bool {
+        self.read(cluster, at).is_some_and(|number| cluster.is_there(number))
+    }
+
+    /// The work that a notice is about: it was started.
+    pub(super) fn work(
+        &self,
+        cluster: &Cluster,
+        handler: usize,
+        at: &TopicPartition,
+        offset: Offset,
+    ) -> Work {
+        let of = |one: &&Work| one.0 == handler && one.2 == offset && cluster.logs[one.1].at == *at;
+        *self.outstanding.iter().find(of).expect("only what was started comes to an end")
     }
 
     /// The coordinator told what is committed.
@@ -185,7 +240,10 @@ impl Laws {
             let again = self.settled_now.contains(&one);
             let told =
                 self.resumed.get(&number).is_some_and(|set| offset < set.base() || set.contains(offset));
-            self.check("C4 redelivery", !again && !told, || format!("{one:?} was settled: {told}"))?;
+            let knows = self.read(cluster, &cluster.logs[number].at) == Some(number);
+            if knows {
+                self.check("C4 redelivery", !again && !told, || format!("{one:?} was settled: {told}"))?;
+            }
             let alone = work.len() == 1 || !self.tried.contains(&one);
             self.check("C10 alone", alone, || format!("{one:?} was tried before and shares {work:?}"))?;
             let Some(lane) = self.lane(cluster, one) else { continue };
@@ -205,7 +263,9 @@ impl Laws {
                         && !self.settled.contains(&other)
                 },
             );
-            self.check("C6 order", before.is_none(), || format!("{one:?} before {before:?}"))?;
+            if knows {
+                self.check("C6 order", before.is_none(), || format!("{one:?} before {before:?}"))?;
+            }
         }
         self.tried.extend(if work.len() == 1 { &work[..] } else { &[] });
         self.outstanding.extend(&work);
@@ -280,7 +340,7 @@ impl Laws {
         self.check("C3 generation", known == Some(generation), || format!("{generation} is not {known:?}"))?;
         self.check("commits name something", !request.commits.is_empty(), || "nothing".into())?;
         for Commit { at, offset, metadata, .. } in &request.commits {
-            let Some(number) = cluster.log(at) else {
+            let Some(number) = self.read(cluster, at).or_else(|| cluster.log(at)) else {
                 return Err(Violation(format!("{at} is not assigned")));
             };
             let log = &cluster.logs[number];
@@ -295,6 +355,9 @@ impl Laws {
             self.check("C3 forward", last.is_none_or(|last| last <= *offset), || {
                 format!("{at}: {offset} after {last:?}")
             })?;
+            if !self.knows(cluster, at) {
+                continue;
+            }
             self.check("C2 end", *offset <= log.end, || {
                 format!("{at}: {offset} is past the end {}", log.end)
             })?;
@@ -324,6 +387,9 @@ impl Laws {
             let settled = self.settled_now.clone();
             for (_, number, offset) in settled {
                 let log = &cluster.logs[number];
+                if !cluster.is_there(number) {
+                    continue;
+                }
                 let by_all = |handler: usize| self.settled_now.contains(&(handler, number, offset));
                 if !self.handlers(log).into_iter().all(by_all) {
                     continue;
@@ -362,7 +428,8 @@ impl Laws {
 
     /// What is not at rest, if anything: an event that is neither settled nor held, or a position that lags (C1, L1).
     pub(super) fn unrest(&self, cluster: &Cluster) -> Option<String> {
-        for (number, log) in cluster.logs.iter().enumerate() {
+        for number in cluster.there() {
+            let log = &cluster.logs[number];
             let from = self.base[number].max(log.start);
             let held = self.held.iter().filter(|one| one.1 == number).map(|one| one.2).min();
             let mut frontier = held.unwrap_or(log.end);

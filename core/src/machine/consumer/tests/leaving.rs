@@ -102,6 +102,64 @@ fn a_last_commit_that_fails_is_repeated_until_there_is_no_time_left() {
 }
 
 #[test]
+fn a_last_commit_that_is_refused_for_good_is_told_and_not_waited_for() {
+    for code in [
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::TopicAuthorizationFailed,
+        ErrorCode::GroupAuthorizationFailed,
+    ] {
+        for whole in [false, true] {
+            let mut member = member();
+            member.revoke(10 * SECOND);
+            member.done("charge orders/0@0");
+            member.done("charge orders/0@1");
+            member.commit_answered(if whole { Err(PortError::Refused(code)) } else { Ok(vec![Err(code)]) });
+            assert_eq!(member.released, 1, "{code:?}");
+            let notices = member.notices();
+            assert!(notices.contains(&Notice::CommitRefused { at: at("orders/0"), code }), "{notices:?}");
+            assert!(notices.contains(&Notice::Uncommitted { partitions: 1 }), "{notices:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_for_good_ends_the_wait_for_its_partition_alone() {
+    let mut member = Member::reading(shop(), &[("orders/0", 0), ("orders/1", 0)]);
+    member.fetched("orders/0", "0a");
+    member.fetched("orders/1", "0b");
+    member.done("charge orders/0@0");
+    member.revoke(10 * SECOND);
+    member.done("charge orders/1@0");
+    assert_eq!(member.commit(), ["orders/0:1", "orders/1:1"]);
+    member
+        .commit_answered(Ok(vec![Err(ErrorCode::UnknownTopicOrPartition), Err(ErrorCode::RequestTimedOut)]));
+    assert_eq!(member.released, 0);
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/1:1"]);
+    member.commit_answered(Err(unknown()));
+    assert_eq!(member.released, 0, "an outcome that is not known is no refusal");
+    member.pass(SECOND);
+    member.commit_accepted();
+    assert_eq!(member.released, 1);
+    assert!(member.notices().contains(&Notice::Uncommitted { partitions: 1 }));
+}
+
+#[test]
+fn what_is_refused_while_partitions_are_kept_is_tried_once_more_at_the_end() {
+    let mut member = member();
+    member.done("charge orders/0@0");
+    member.pass(SECOND);
+    member.commit_refused(ErrorCode::TopicAuthorizationFailed);
+    member.done("charge orders/0@1");
+    member.revoke(10 * SECOND);
+    member.done("charge orders/0@2");
+    member.pass(SECOND);
+    assert_eq!((member.commit(), member.released), (vec!["orders/0:3".to_owned()], 0));
+    member.commit_accepted();
+    assert_eq!(member.released, 1);
+}
+
+#[test]
 fn an_idle_member_is_released_at_once() {
     let mut member = Member::new(shop());
     member.revoke(SECOND);

@@ -100,3 +100,66 @@ fn calls_of_an_ended_assignment_count_until_they_have_ended() {
     member.finish("charge orders/0@0", Outcome::Cancelled);
     assert_eq!(member.started(), ["charge orders/0@0"]);
 }
+
+/// A record that counts how often it was copied out of its frame.
+#[derive(Debug, Clone, Default)]
+struct Framed {
+    detached: u32,
+}
+
+impl Kept for Framed {
+    fn detach(&mut self) {
+        self.detached += 1;
+    }
+}
+
+/// Key `a` fails; `b` runs on.
+#[test]
+fn what_will_stay_for_long_keeps_no_frame_alive() {
+    let now = Time::from_millis(1);
+    let mut machine: Consumer<Framed> = Consumer::new(shop(), Entropy::new(1));
+    let membership = Member::new(shop()).membership();
+    machine.handle(now, Input::Assigned { membership, partitions: vec![at("orders/0")] });
+    let mut calls = Vec::new();
+    let mut fetch = |machine: &mut Consumer<Framed>, records: &str| {
+        let mut asked = None;
+        while let Some(action) = machine.poll() {
+            match action {
+                Action::Describe { id, .. } => {
+                    machine.handle(now, Input::Described { id, outcome: Ok(described(&[("orders", &[1])])) });
+                }
+                Action::FetchCommitted { id, .. } => {
+                    let stored = StoredOffset { offset: Offset(0), leader_epoch: None, metadata: "".into() };
+                    machine.handle(
+                        now,
+                        Input::Committed { id, outcome: Ok(vec![(at("orders/0"), Ok(Some(stored)))]) },
+                    );
+                }
+                Action::Fetch { id, .. } => asked = Some(id),
+                Action::Run { call, .. } => calls.push(call),
+                _ => {}
+            }
+        }
+        let Read { records, next, leader_epoch, high_watermark, fault } = read(records);
+        let framed = |arrival: Arrival<Offset>| {
+            let Arrival { offset, key, weight, .. } = arrival;
+            Arrival { offset, key, weight, record: Framed::default() }
+        };
+        let records = records.into_iter().map(framed).collect();
+        let read = Read { records, next, leader_epoch, high_watermark, fault };
+        let id = asked.expect("it fetches");
+        machine.handle(now, Input::Fetched { id, outcome: Ok(vec![(at("orders/0"), Ok(read))]) });
+        calls.clone()
+    };
+    fetch(&mut machine, "0a 1a 2b");
+    let running = fetch(&mut machine, "3b");
+    let failed = Input::Finished { call: running[0], outcome: Outcome::Failed, waited: Duration::ZERO };
+    machine.handle(now, failed);
+    fetch(&mut machine, "4a 5b");
+    let detached: Vec<bool> = machine.events.iter().map(|(_, event)| event.record.detached > 0).collect();
+    assert_eq!(
+        detached,
+        [true, true, false, false, true, false],
+        "the one that waits, and what is parked behind it"
+    );
+}

@@ -14,6 +14,7 @@ mod limits;
 mod nonsense;
 mod properties;
 mod reading;
+mod recreated;
 mod running;
 mod world;
 
@@ -28,13 +29,17 @@ use crate::machine::backoff::Backoff;
 use crate::machine::commit::SettledSet;
 use crate::machine::delivery::Outcome;
 use crate::machine::group::Membership;
-use crate::model::{Generation, GroupName, MemberId, OnFailure, Ordering, PartitionId};
+use crate::model::{Generation, GroupName, MemberId, OnFailure, Ordering, PartitionId, TopicId};
 use crate::ports::{
     CommitRequest, FetchPartition, FetchRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata,
     PortError, StartAt, StoredOffset, TopicMetadata,
 };
 
 const SECOND: u64 = 1_000;
+
+impl Kept for Offset {
+    fn detach(&mut self) {}
+}
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("tests use legal names")
@@ -93,6 +98,7 @@ fn described(topics: &[(&str, &[i32])]) -> Metadata {
     };
     let topic = |(name, leaders): &(&str, &[i32])| TopicMetadata {
         topic: topic(name),
+        id: None,
         partitions: Ok(leaders.iter().enumerate().map(partition).collect()),
     };
     Metadata { brokers: Vec::new(), topics: topics.iter().map(topic).collect() }
@@ -149,8 +155,6 @@ impl Member {
 
     /// Answers what an assignment asks: these are the committed offsets, and broker 1 leads all.
     fn begins(&mut self, from: &[(&str, i64)]) {
-        let stored: Vec<_> = from.iter().map(|&(label, offset)| (label, Some((offset, "")))).collect();
-        self.committed(&stored);
         let mut topics: BTreeMap<TopicName, usize> = BTreeMap::new();
         for (label, _) in from {
             let at = at(label);
@@ -161,6 +165,8 @@ impl Member {
             topics.into_iter().map(|(name, count)| (name.to_string(), vec![1; count])).collect();
         let leaders: Vec<(&str, &[i32])> = leaders.iter().map(|(name, ids)| (&**name, &**ids)).collect();
         self.described(&leaders);
+        let stored: Vec<_> = from.iter().map(|&(label, offset)| (label, Some((offset, "")))).collect();
+        self.committed(&stored);
     }
 
     fn membership(&self) -> Membership {
@@ -281,6 +287,19 @@ impl Member {
 
     fn described(&mut self, topics: &[(&str, &[i32])]) {
         self.metadata = described(topics);
+        self.described_again();
+    }
+
+    /// A look tells this life of `orders`: its id, and the leader epochs of its partitions, led by broker 1.
+    fn looks(&mut self, id: u128, leader_epochs: &[i32]) {
+        let mut metadata = described(&[("orders", &vec![1; leader_epochs.len()])]);
+        metadata.topics[0].id = Some(TopicId(id));
+        if let Ok(partitions) = &mut metadata.topics[0].partitions {
+            for (partition, &epoch) in partitions.iter_mut().zip(leader_epochs) {
+                partition.leader_epoch = Some(LeaderEpoch(epoch));
+            }
+        }
+        self.metadata = metadata;
         self.described_again();
     }
 

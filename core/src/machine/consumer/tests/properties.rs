@@ -68,16 +68,22 @@ fn whatever_happens_the_laws_hold_and_in_the_end_all_is_at_rest() {
         "commits name something",
         "contract: deadline",
         "contract: early tick",
+        "events come with their place",
         "fetches ask for something",
         "nothing new starts when revoked",
         "outcomes of ended assignments",
+        "topics made anew are told",
     ];
     for law in laws {
         let count = seen.remove(law).unwrap_or_default();
         assert!(count >= SEEDS / 10, "{law} was put to the test {count} times only");
     }
+    for rare in ["commits for a log before", "past the end of another log"] {
+        assert!(seen.remove(rare) > Some(0), "no seed has seen: {rare}");
+    }
     assert!(seen.is_empty(), "not listed: {seen:?}");
     for mark in [
+        "a broker told of an older life of a topic",
         "an event blocks",
         "an event was discarded",
         "commit metadata ignored",

@@ -309,10 +309,21 @@ fn a_topic_that_does_not_exist_is_told_and_looked_up_again() {
         _ => None,
     });
     let code = ErrorCode::UnknownTopicOrPartition;
-    let topics = vec![TopicMetadata { topic: topic("orders"), partitions: Err(code) }];
+    let topics = vec![TopicMetadata { topic: topic("orders"), id: None, partitions: Err(code) }];
     member.handle(Input::Described { id, outcome: Ok(Metadata { brokers: Vec::new(), topics }) });
     assert_eq!(member.notices(), [Notice::TopicUnavailable { topic: topic("orders"), code }]);
     assert!(!member.describes());
     member.pass(100);
     assert!(member.describes());
+}
+
+#[test]
+fn the_answer_to_a_fetch_has_a_limit_whatever_the_number_of_partitions() {
+    let labels: Vec<String> = (0..60).map(|number| format!("orders/{number}")).collect();
+    let from: Vec<(&str, i64)> = labels.iter().map(|label| (&**label, 0)).collect();
+    let mut member = Member::reading(shop(), &from);
+    let (_, request) = member.take_fetch();
+    assert_eq!((request.partitions.len(), request.max_bytes), (60, 50 << 20));
+    let mut member = Member::reading(shop(), &from[..3]);
+    assert_eq!(member.take_fetch().1.max_bytes, 3 << 20);
 }

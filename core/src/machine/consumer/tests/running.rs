@@ -115,7 +115,7 @@ fn discard_gives_an_event_up_tells_it_and_goes_on() {
     member.pass(SECOND);
     member.finish("charge orders/0@0 #2", Outcome::Failed);
     let given_up = Notice::Discarded {
-        handler: HandlerId(0),
+        handler: "charge".into(),
         at: at("orders/0"),
         offset: Offset(0),
         outcome: Outcome::Failed,
@@ -150,7 +150,7 @@ fn an_event_that_no_attempt_can_help_is_held_and_its_lane_with_it() {
         member.fetched("orders/0", "0a 1a 2b");
         member.started();
         member.finish("charge orders/0@0", outcome);
-        let (handler, at, offset) = (HandlerId(0), at("orders/0"), Offset(0));
+        let (handler, at, offset) = ("charge".into(), at("orders/0"), Offset(0));
         assert_eq!(member.notices(), [Notice::Blocked { handler, at, offset, outcome }]);
         member.done("charge orders/0@2");
         member.pass(SECOND);

@@ -3,7 +3,9 @@
 //! Everything follows from one seed. Until the quiet time anything may go wrong; then faults stop, all partitions are
 //! assigned once more, and everything must come to rest.
 
-use super::cluster::{Cluster, Log};
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, Log, place};
 use super::laws::{Lawful, Laws, Violation};
 use super::*;
 
@@ -75,6 +77,11 @@ pub(super) struct World {
     pub(super) quiet_at: Time,
     pub(super) quiet: bool,
     pub(super) assigned: usize,
+    /// The look that the member waits for, and what the last one told of topics' lives.
+    pub(super) survey: Option<RequestId>,
+    pub(super) told: BTreeMap<TopicName, TopicId>,
+    /// Which lives the member read when it sent a commit.
+    pub(super) commits: BTreeMap<(u32, RequestId), BTreeMap<TopicName, TopicId>>,
     pub(super) requests: Vec<Time>,
     pub(super) marks: BTreeMap<&'static str, u64>,
     /// The last lines of what happened, if wanted: for the report of a failure.
@@ -129,7 +136,8 @@ impl World {
                 stored.insert(log.at.clone(), StoredOffset { offset, leader_epoch: None, metadata });
             }
         }
-        let cluster = Cluster { logs, generation: Generation(1), stored };
+        let misled = BTreeSet::new();
+        let cluster = Cluster { logs, misled, generation: Generation(1), stored };
         let laws = Laws::new(config.clone(), &cluster);
         let quiet_at = Time::from_millis(match weather {
             Weather::Stormy => u64::from(500 + entropy.below(6_000)),
@@ -154,6 +162,9 @@ impl World {
             quiet_at,
             quiet: false,
             assigned: 0,
+            survey: None,
+            told: BTreeMap::new(),
+            commits: BTreeMap::new(),
             requests: Vec::new(),
             marks: BTreeMap::new(),
             trace: None,
@@ -252,7 +263,10 @@ impl World {
     fn step(&mut self, step: Step) -> Result<bool, Violation> {
         match step {
             Step::Arrives { life, request, waited } => self.arrives(life, request, waited),
-            Step::Reply { life, input } if life == self.life => self.machine.handle(self.now, input),
+            Step::Reply { life, input } if life == self.life => {
+                self.learn(&input);
+                self.machine.handle(self.now, input);
+            }
             Step::Reply { .. } => {}
             Step::CallEnds { life, call, outcome } => {
                 if life == self.life && self.laws.running.contains_key(&call) {
@@ -270,6 +284,21 @@ impl World {
         Ok(false)
     }
 
+    /// The first look of an assignment tells which lives of topics it is of.
+    fn learn(&mut self, input: &Input<Offset>) {
+        let Input::Described { id, outcome: Ok(metadata) } = input else { return };
+        if self.survey.take_if(|asked| asked == id).is_none() {
+            return;
+        }
+        for topic in metadata.topics.iter().filter(|topic| topic.partitions.is_ok()) {
+            let id = topic.id.expect("the world's brokers tell ids");
+            self.told.insert(topic.topic.clone(), id);
+            if !self.laws.reads.contains_key(&topic.topic) {
+                self.laws.reads.insert(topic.topic.clone(), id);
+            }
+        }
+    }
+
     fn membership(&self) -> Membership {
         Membership {
             generation: self.generation,
@@ -281,6 +310,11 @@ impl World {
 
     fn next_generation(&mut self) {
         self.cluster.generation.0 += 1;
+        // Nothing that Kafka's coordinator keeps tells a member that the one before was misled.
+        for at in std::mem::take(&mut self.cluster.misled) {
+            self.cluster.stored.remove(&at);
+            *self.laws.seen.entry("commits for a log before").or_default() += 1;
+        }
     }
 
     fn assign(&mut self) {
@@ -291,13 +325,15 @@ impl World {
         self.next_generation();
         self.generation = self.cluster.generation;
         let all = self.quiet || self.weather == Weather::Outage || self.chance(60);
+        let there = self.cluster.there().into_iter();
         let mut partitions: Vec<TopicPartition> =
-            self.cluster.logs.iter().map(|log| log.at.clone()).collect();
+            there.map(|number| self.cluster.logs[number].at.clone()).collect();
         if !all {
             partitions.retain(|_| self.entropy.below(2) == 0);
         }
         self.assigned = partitions.len();
         self.laws.assigned(self.generation);
+        self.survey = None;
         self.machine.handle(self.now, Input::Assigned { membership: self.membership(), partitions });
     }
 
@@ -350,16 +386,27 @@ impl World {
         self.after(pause, Step::Rebalance);
     }
 
-    /// Logs grow, lose their beginning, and change their leader.
+    /// Logs grow, lose their beginning, change their leader, and are deleted and made anew with their topic.
     fn change(&mut self) {
         if self.quiet {
             return;
         }
-        let number = self.draw(4) as usize;
+        let number = self.cluster.there()[self.draw(4) as usize];
+        if self.entropy.below(60) == 0 {
+            let topic = self.cluster.logs[number].at.topic.clone();
+            self.note("✗", &topic);
+            self.cluster.recreate(&topic, &mut self.entropy);
+            self.laws.grown(&self.cluster);
+            let pause = 1 + self.draw(200);
+            return self.after(pause, Step::Change);
+        }
         let chosen = self.entropy.below(10);
         let log = &mut self.cluster.logs[number];
         match chosen {
-            0 => log.leader = BrokerId(3 - log.leader.0),
+            0 => {
+                log.leader = BrokerId(3 - log.leader.0);
+                log.leader_epoch.0 += 1;
+            }
             1 => log.start = log.end.min(Offset(log.start.0 + i64::from(self.entropy.below(6)))),
             _ => log.append(&mut self.entropy),
         }
@@ -420,10 +467,13 @@ impl World {
             Action::Run { call, handler, event, more } => {
                 let mut events = Vec::new();
                 for ready in std::iter::once(&event).chain(&more) {
-                    let topic = self.config.topics[ready.topic].clone();
-                    let number = self.cluster.log(&TopicPartition { topic, partition: ready.partition });
+                    let (number, offset) = place(ready.record);
+                    let at = &self.cluster.logs[number].at;
+                    let told = (&at.topic, at.partition);
+                    let right = told == (&self.config.topics[ready.topic], ready.partition);
+                    self.laws.check("events come with their place", right, || format!("{ready:?}"))?;
                     let attempt = ready.attempt.to_string().parse().expect("a number");
-                    events.push((number.expect("only ours run"), ready.record, attempt));
+                    events.push((number, offset, attempt));
                 }
                 self.laws.run(self.now, &self.cluster, call, handler, &events)?;
                 let (outcome, wait) = (self.outcome(handler, &events), 1 + self.draw(80));
@@ -454,8 +504,12 @@ impl World {
             | Action::ListOffsets { .. }
             | Action::Describe { .. }
             | Action::FetchCommitted { .. } => {
-                if let Action::Commit { request, .. } = &action {
+                if let Action::Commit { id, request, .. } = &action {
+                    self.commits.insert((self.life, *id), self.laws.reads.clone());
                     self.laws.commit(&self.cluster, request)?;
+                }
+                if let Action::Describe { id, .. } = &action {
+                    self.survey = Some(*id);
                 }
                 if let Action::Fetch { request, .. } = &action {
                     let some = !request.partitions.is_empty();
@@ -472,14 +526,16 @@ impl World {
     fn notice(&mut self, notice: Notice) -> Lawful {
         match notice {
             Notice::Discarded { handler, at, offset, outcome, attempts } => {
-                let number = self.cluster.log(&at).expect("only ours are discarded");
-                let poison = self.poison(handler.0, number, offset);
-                self.laws.discarded((handler.0, number, offset), poison, outcome, attempts)
+                let handler = self.laws.handler_named(&handler);
+                let one = self.laws.work(&self.cluster, handler, &at, offset);
+                let poison = self.poison(handler, one.1, offset);
+                self.laws.discarded(one, poison, outcome, attempts)
             }
             Notice::Blocked { handler, at, offset, .. } => {
-                let number = self.cluster.log(&at).expect("only ours are held");
-                let poison = self.poison(handler.0, number, offset);
-                self.laws.blocked((handler.0, number, offset), poison)
+                let handler = self.laws.handler_named(&handler);
+                let one = self.laws.work(&self.cluster, handler, &at, offset);
+                let poison = self.poison(handler, one.1, offset);
+                self.laws.blocked(one, poison)
             }
             Notice::Bug { at, what } => Err(Violation(format!("bug in {at}: {what}"))),
             Notice::Uncommitted { .. } => {
@@ -488,7 +544,13 @@ impl World {
                 Ok(())
             }
             Notice::PastEnd { at, position } => {
-                Err(Violation(format!("{at}: no log was cut, but {position}")))
+                let rightly = !self.laws.knows(&self.cluster, &at);
+                self.laws.check("past the end of another log", rightly, || format!("{at}: {position}"))
+            }
+            Notice::Recreated { topic } => self.laws.recreated(&self.cluster, &topic, self.told[&topic]),
+            Notice::CommitRefused { .. } => {
+                self.laws.excuse();
+                Ok(())
             }
             Notice::Gap { .. }
             | Notice::MetadataIgnored { .. }

@@ -1,0 +1,105 @@
+//! The program `evenkeel broker` as its users start and stop it.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use evenkeel::{Bus, Kafka, Topic};
+
+fn evenkeel(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running broker; killed if the test fails.
+struct Running(Child);
+
+impl Running {
+    /// Starts it and answers what its line says.
+    fn start(arguments: &[&str]) -> (Self, String) {
+        let mut child =
+            evenkeel(&[&["broker", "--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        let out = child.stdout.take().expect("it is piped");
+        let running = Self(child);
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line).unwrap();
+        let addresses = line.trim_end().strip_prefix("export KAFKA=").unwrap_or_else(|| panic!("{line:?}"));
+        (running, addresses.to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone_already = self.0.kill();
+        let _is_reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn it_serves_until_a_signal_and_ends_well() {
+    for signal in ["-INT", "-TERM"] {
+        let (mut running, addresses) = Running::start(&["--brokers", "3"]);
+        assert_eq!(addresses.split(',').count(), 3, "{addresses}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            const GREETINGS: Topic<String> = Topic::new("greetings");
+            let bus = Bus::builder("cli").kafka(Kafka::new(addresses.split(','))).open().await.unwrap();
+            bus.ensure_topic("greetings", 3, []).await.unwrap();
+            let produced = bus.produce(GREETINGS.event("k", &"hello".to_owned())).await.unwrap();
+            assert_eq!(produced.len(), 1);
+        });
+        running.signal(signal);
+        assert_eq!(running.0.wait().unwrap().code(), Some(0), "after {signal}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_remedy() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = evenkeel(&["broker", "--listen", &address]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.starts_with(&format!("evenkeel: cannot listen at {address}: ")), "{told}");
+    assert!(told.contains("choose another port, or 0 for any that is free"), "{told}");
+    assert!(ended.stdout.is_empty());
+}
+
+#[test]
+fn wrong_arguments_are_told_with_the_remedy() {
+    for (arguments, status, words) in [
+        (&["--listen", "nowhere"][..], 1, "use --listen HOST:PORT, as in 127.0.0.1:9092"),
+        (&["--brokers", "0"], 2, "0 is not in 1..=100"),
+        (&["--retain", "lots"], 2, "lots"),
+        (&["--retain", "1MiB"], 2, "it takes at least 16.0 MiB"),
+    ] {
+        let ended = evenkeel(&[&["broker"], arguments].concat()).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(status), "{arguments:?}: {told}");
+        assert!(told.contains(words), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn what_clients_are_told_can_differ_from_where_it_listens() {
+    let (_running, addresses) = Running::start(&["--advertise", "kafka.test"]);
+    let (host, port) = addresses.rsplit_once(':').expect("an address");
+    assert_eq!(host, "kafka.test");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap())).is_ok());
+}
+
+#[test]
+fn help_tells_units_and_defaults() {
+    let told = evenkeel(&["broker", "--help"]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    for words in
+        ["[default: 127.0.0.1:9092]", "[default: 1]", "[default: 1GiB]", "512MiB", "the oldest records go"]
+    {
+        assert!(told.contains(words), "{words:?} is missing in:\n{told}");
+    }
+}

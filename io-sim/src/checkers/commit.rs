@@ -1,0 +1,279 @@
+//! C2 and C3: what is committed is settled, and commits are their owner's and do not go back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use evenkeel_core::model::{Generation, Offset, Time};
+
+use super::ledger::Ledger;
+use super::{Breach, Checker, Law, Tested};
+use crate::history::{GroupNo, HandlerNo, Happening, Life, Place};
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub struct Commits {
+    generations: BTreeMap<GroupNo, (Generation, BTreeMap<Place, Life>)>,
+    /// Everything below is known to be over.
+    cleared: BTreeMap<(HandlerNo, Place), Offset>,
+    stored: BTreeMap<(GroupNo, Place), Stored>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    offset: Offset,
+    highest: Offset,
+}
+
+/// A commit that the coordinator took.
+struct Accepted<'a> {
+    group: GroupNo,
+    place: Place,
+    life: Life,
+    generation: Generation,
+    offset: Offset,
+    settled: &'a [Range<Offset>],
+    abandoned: bool,
+}
+
+impl Checker for Commits {
+    fn laws(&self) -> &'static [Law] {
+        &[Law::CommitSafety, Law::Epochs]
+    }
+
+    fn see(
+        &mut self,
+        ledger: &Ledger,
+        _: Time,
+        happening: &Happening,
+        tested: &mut Tested,
+    ) -> Result<(), Breach> {
+        match happening {
+            Happening::Assigned { group, generation, shares } => {
+                let owners =
+                    shares.iter().flat_map(|share| share.places.iter().map(|place| (*place, share.life)));
+                self.generations.insert(*group, (*generation, owners.collect()));
+                Ok(())
+            }
+            Happening::Committed {
+                group,
+                place,
+                life,
+                generation,
+                offset,
+                settled,
+                outcome: Ok(()),
+                abandoned,
+            } => {
+                let commit = Accepted {
+                    group: *group,
+                    place: *place,
+                    life: *life,
+                    generation: *generation,
+                    offset: *offset,
+                    settled,
+                    abandoned: *abandoned,
+                };
+                tested.count(Law::CommitSafety);
+                self.is_safe(ledger, &commit)?;
+                tested.count(Law::Epochs);
+                self.is_owners(ledger, &commit)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rest(&mut self, ledger: &Ledger, _: &mut Tested) -> Result<(), Breach> {
+        for ((group, place), stored) in &self.stored {
+            if stored.offset < stored.highest {
+                let story = format!(
+                    "group {} rests at {} of {}, but {} was committed before: a late commit took it back, and nobody \
+                     committed again",
+                    ledger.facts().groups[usize::from(group.0)].name,
+                    stored.offset,
+                    ledger.facts().place_name(*place),
+                    stored.highest,
+                );
+                return Err(Breach::new(Law::Epochs, story));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Commits {
+    fn is_safe(&mut self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
+        let facts = ledger.facts();
+        let end = ledger.log(commit.place).map_or(Offset::ZERO, super::ledger::Log::end);
+        let at = || facts.place_name(commit.place);
+        let unsafe_ = |story: String| Err(Breach::new(Law::CommitSafety, story));
+        if commit.offset > end {
+            return unsafe_(format!(
+                "{} committed {} of {}, which ends at {end}",
+                commit.life,
+                commit.offset,
+                at()
+            ));
+        }
+        let runs =
+            |handler: &HandlerNo| ledger.process(commit.life).is_none_or(|p| p.handlers.contains(handler));
+        for handler in facts.handlers_of(commit.group, commit.place.topic).filter(runs) {
+            let open = |offset: &Offset| {
+                let record = ledger.log(commit.place).and_then(|log| log.record(*offset));
+                record.is_some_and(|record| !record.destroyed)
+                    && !ledger.is_over(handler, commit.place, *offset)
+            };
+            let cleared = self.cleared.entry((handler, commit.place)).or_default();
+            if let Some(offset) = (cleared.0..commit.offset.0).map(Offset).find(open) {
+                return unsafe_(format!(
+                    "{} committed {} of {} while {offset} was not settled by {}",
+                    commit.life,
+                    commit.offset,
+                    at(),
+                    facts.handler_name(handler),
+                ));
+            }
+            *cleared = commit.offset.max(*cleared);
+            let named = commit.settled.iter().flat_map(|run| run.start.0..run.end.min(end).0).map(Offset);
+            if let Some(offset) = named.into_iter().find(open) {
+                return unsafe_(format!(
+                    "{} committed {} of {} and named {offset} settled, which {} had not settled",
+                    commit.life,
+                    commit.offset,
+                    at(),
+                    facts.handler_name(handler),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_owners(&mut self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
+        let at = || ledger.facts().place_name(commit.place);
+        let wrong = |story: String| Err(Breach::new(Law::Epochs, story));
+        let Some((generation, owners)) = self.generations.get(&commit.group) else {
+            return wrong(format!(
+                "{} committed {} of {} in no generation",
+                commit.life,
+                commit.offset,
+                at()
+            ));
+        };
+        if *generation != commit.generation {
+            return wrong(format!(
+                "{} committed {} of {} under generation {}, and the group is at {generation}",
+                commit.life,
+                commit.offset,
+                at(),
+                commit.generation,
+            ));
+        }
+        if owners.get(&commit.place) != Some(&commit.life) {
+            return wrong(format!(
+                "{} committed {} of {}, which generation {generation} gave to {}",
+                commit.life,
+                commit.offset,
+                at(),
+                owners.get(&commit.place).map_or_else(|| "nobody".to_owned(), ToString::to_string),
+            ));
+        }
+        let stored = self
+            .stored
+            .entry((commit.group, commit.place))
+            .or_insert(Stored { offset: Offset::ZERO, highest: Offset::ZERO });
+        if commit.offset < stored.offset && !commit.abandoned {
+            return wrong(format!(
+                "{} committed {} of {} after {} had been committed",
+                commit.life,
+                commit.offset,
+                at(),
+                stored.offset,
+            ));
+        }
+        stored.offset = commit.offset;
+        stored.highest = stored.highest.max(commit.offset);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::Story;
+    use super::*;
+    use crate::history::{Nature, RunEnd};
+
+    fn two_records() -> Story {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(2), Nature::Good);
+        story.assigned(1, 0);
+        story
+    }
+
+    #[test]
+    fn a_commit_past_an_unsettled_record_is_unsafe() {
+        let mut story = two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.committed(1, 0, 1, &[]);
+        story.holds(Law::CommitSafety, 1);
+        story.committed(1, 0, 2, &[]);
+        story.breaks(Law::CommitSafety, "committed 2 of orders/0 while 1 was not settled by billing/charge");
+    }
+
+    #[test]
+    fn a_failed_run_settles_nothing() {
+        let mut story = two_records();
+        story.handled(0, 0, RunEnd::Panicked);
+        story.committed(1, 0, 1, &[]);
+        story.breaks(Law::CommitSafety, "while 0 was not settled");
+    }
+
+    #[test]
+    fn what_metadata_names_must_be_settled() {
+        let mut story = two_records();
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 0, &[(1, 2)]);
+        story.holds(Law::CommitSafety, 1);
+        let mut story = two_records();
+        story.committed(1, 0, 0, &[(1, 9)]);
+        story.breaks(Law::CommitSafety, "named 1 settled");
+    }
+
+    #[test]
+    fn a_commit_past_the_end_is_unsafe() {
+        let mut story = two_records();
+        story.committed(1, 0, 3, &[]);
+        story.breaks(Law::CommitSafety, "which ends at 2");
+    }
+
+    #[test]
+    fn only_the_owner_commits_and_only_in_its_generation() {
+        let mut story = two_records();
+        story.committed(1, 1, 0, &[]);
+        story.breaks(Law::Epochs, "which generation 1 gave to 0.0");
+        let mut story = two_records();
+        story.assigned(2, 0);
+        story.committed(1, 0, 0, &[]);
+        story.breaks(Law::Epochs, "under generation 1, and the group is at 2");
+    }
+
+    #[test]
+    fn a_commit_does_not_go_back_unless_its_connection_was_gone() {
+        let mut story = two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 2, &[]);
+        let mut late = story.clone();
+        story.committed(1, 0, 1, &[]);
+        story.breaks(Law::Epochs, "committed 1 of orders/0 after 2");
+        late.committed_late(1, 0, 1);
+        late.breaks(Law::Epochs, "rests at 1 of orders/0, but 2");
+        late.committed(1, 0, 2, &[]);
+        late.holds(Law::Epochs, 3);
+    }
+
+    #[test]
+    fn nothing_to_judge_is_no_success() {
+        two_records().is_vacuous(Law::CommitSafety);
+        two_records().is_vacuous(Law::Epochs);
+    }
+}

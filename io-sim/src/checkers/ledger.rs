@@ -1,0 +1,389 @@
+//! What is true so far, as far as several checkers need it: which records there are, and what became of each for each
+//! handler.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evenkeel_core::model::{Offset, OnFailure, Ordering, Time};
+
+use crate::history::{
+    CallNo, End, EventNo, Facts, Flavour, GroupNo, HandlerNo, Happening, KeyNo, Life, Nature, Place, RunEnd,
+    RunNo, Sent,
+};
+
+/// What became of one record for one handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Its effects are there, or the handler wants none.
+    pub settled: bool,
+    /// The policy gave it up.
+    pub given_up: bool,
+    /// The last attempt failed.
+    pub failed: bool,
+}
+
+impl Standing {
+    /// Whether nothing more is to happen to it.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        self.settled || self.given_up
+    }
+}
+
+/// A record in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// The workload's event.
+    pub event: Option<EventNo>,
+    /// The event's key.
+    pub key: Option<KeyNo>,
+    /// What handlers make of it.
+    pub nature: Nature,
+    /// Whether the world destroyed it.
+    pub destroyed: bool,
+}
+
+/// One partition's records.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    /// By offset; `None` where there is no record.
+    records: Vec<Option<Record>>,
+    /// By handler and offset.
+    standings: BTreeMap<HandlerNo, Vec<Standing>>,
+}
+
+impl Log {
+    /// Behind the last record.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.records.len() as i64)
+    }
+
+    /// The record at an offset.
+    #[must_use]
+    pub fn record(&self, offset: Offset) -> Option<&Record> {
+        self.records.get(index(offset)?)?.as_ref()
+    }
+
+    /// All records with their offsets.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = (Offset, &Record)> {
+        let numbered = self.records.iter().enumerate();
+        numbered.filter_map(|(nth, record)| Some((Offset(nth as i64), record.as_ref()?)))
+    }
+
+    /// What became of a record for a handler.
+    #[must_use]
+    pub fn standing(&self, handler: HandlerNo, offset: Offset) -> Standing {
+        let of_handler = self.standings.get(&handler);
+        index(offset).and_then(|nth| of_handler?.get(nth).copied()).unwrap_or_default()
+    }
+
+    fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {
+        let nth = index(offset)?;
+        let of_handler = self.standings.entry(handler).or_default();
+        if of_handler.len() <= nth {
+            of_handler.resize(nth + 1, Standing::default());
+        }
+        of_handler.get_mut(nth)
+    }
+}
+
+fn index(offset: Offset) -> Option<usize> {
+    usize::try_from(offset.0).ok()
+}
+
+/// A handler's run that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The call it belongs to.
+    pub call: CallNo,
+    /// In which process.
+    pub life: Life,
+    /// The handler.
+    pub handler: HandlerNo,
+    /// Where the event came from.
+    pub place: Place,
+    /// Its offset.
+    pub offset: Offset,
+    /// The event.
+    pub event: EventNo,
+    /// When it began.
+    pub began: Time,
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// What it runs.
+    pub handlers: Arc<[HandlerNo]>,
+    /// How it ended, if it has.
+    pub end: Option<End>,
+    /// Whether it stands still.
+    pub paused: bool,
+    /// When it last went on after a pause.
+    pub resumed: Option<Time>,
+}
+
+/// See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    facts: Arc<Facts>,
+    logs: BTreeMap<Place, Log>,
+    sent: Vec<Option<Sent>>,
+    /// Where each event was seen; more than one place if it was written again.
+    places: BTreeMap<EventNo, Vec<(Place, Offset)>>,
+    claimed: BTreeMap<EventNo, Vec<HandlerNo>>,
+    runs: BTreeMap<RunNo, Run>,
+    processes: BTreeMap<Life, Process>,
+    quiet: bool,
+}
+
+impl Ledger {
+    /// Nothing has happened.
+    #[must_use]
+    pub const fn new(facts: Arc<Facts>) -> Self {
+        Self {
+            facts,
+            logs: BTreeMap::new(),
+            sent: Vec::new(),
+            places: BTreeMap::new(),
+            claimed: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            quiet: false,
+        }
+    }
+
+    /// What was settled beforehand.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether faults are over.
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A partition's records; `None` if there is none yet.
+    #[must_use]
+    pub fn log(&self, place: Place) -> Option<&Log> {
+        self.logs.get(&place)
+    }
+
+    /// All partitions with records.
+    pub fn logs(&self) -> impl Iterator<Item = (Place, &Log)> {
+        self.logs.iter().map(|(place, log)| (*place, log))
+    }
+
+    /// An event as it was made.
+    #[must_use]
+    pub fn sent(&self, event: EventNo) -> Option<&Sent> {
+        self.sent.get(event.0 as usize)?.as_ref()
+    }
+
+    /// A run that has begun and not ended.
+    #[must_use]
+    pub fn run(&self, run: RunNo) -> Option<&Run> {
+        self.runs.get(&run)
+    }
+
+    /// Runs that have begun and not ended.
+    pub fn runs(&self) -> impl Iterator<Item = (RunNo, &Run)> {
+        self.runs.iter().map(|(number, run)| (*number, run))
+    }
+
+    /// A process.
+    #[must_use]
+    pub fn process(&self, life: Life) -> Option<&Process> {
+        self.processes.get(&life)
+    }
+
+    /// The processes that live.
+    pub fn living(&self) -> impl Iterator<Item = (Life, &Process)> {
+        self.processes
+            .iter()
+            .filter(|(_, process)| process.end.is_none())
+            .map(|(life, process)| (*life, process))
+    }
+
+    /// What became of a record for a handler.
+    #[must_use]
+    pub fn standing(&self, handler: HandlerNo, place: Place, offset: Offset) -> Standing {
+        self.logs.get(&place).map_or_else(Standing::default, |log| log.standing(handler, offset))
+    }
+
+    /// The handlers of a group for which a record is not over; none if there is no record or the world destroyed it.
+    pub fn open_for(
+        &self,
+        group: GroupNo,
+        place: Place,
+        offset: Offset,
+    ) -> impl Iterator<Item = HandlerNo> + '_ {
+        let log = self.logs.get(&place);
+        let wanted = log.and_then(|log| log.record(offset)).is_some_and(|record| !record.destroyed);
+        let handlers = self.facts.handlers_of(group, place.topic).filter(move |_| wanted);
+        handlers.filter(move |handler| !self.is_over(*handler, place, offset))
+    }
+
+    /// Whether a record is over for a handler. One that cannot be decoded is, at once, where the policy is to discard.
+    #[must_use]
+    pub fn is_over(&self, handler: HandlerNo, place: Place, offset: Offset) -> bool {
+        let Some(log) = self.logs.get(&place) else { return false };
+        let undecodable = log.record(offset).is_some_and(|record| record.nature == Nature::Undecodable);
+        let discards = self.facts.handler(handler).on_failure == OnFailure::Discard;
+        log.standing(handler, offset).is_over() || undecodable && discards
+    }
+
+    /// Records that are open for a handler and must not be: everything but what its policy keeps open for ever, and what
+    /// waits behind that.
+    pub fn forgotten(&self, handler: HandlerNo) -> Vec<(Place, Offset)> {
+        let facts = self.facts.handler(handler);
+        let mut forgotten = Vec::new();
+        for (place, log) in self.logs.iter().filter(|(place, _)| place.topic == facts.topic) {
+            let mut blocked: Vec<Option<KeyNo>> = Vec::new();
+            for (offset, record) in log.records() {
+                if record.destroyed || self.is_over(handler, *place, offset) {
+                    continue;
+                }
+                let behind = match (facts.ordering, record.key) {
+                    (Ordering::Partition, _) => !blocked.is_empty(),
+                    (Ordering::Key, Some(key)) => blocked.contains(&Some(key)),
+                    (Ordering::Key, None) | (Ordering::Unordered, _) => false,
+                };
+                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
+                if may_block {
+                    blocked.push(record.key);
+                } else if !behind {
+                    forgotten.push((*place, offset));
+                }
+            }
+        }
+        forgotten
+    }
+
+    /// Takes in what happened.
+    pub fn see(&mut self, at: Time, happening: &Happening) {
+        match happening {
+            Happening::LifeBegan { life, handlers, .. } => {
+                let process =
+                    Process { handlers: Arc::clone(handlers), end: None, paused: false, resumed: None };
+                self.processes.insert(*life, process);
+            }
+            Happening::LifeEnded { life, end } => {
+                if let Some(process) = self.processes.get_mut(life) {
+                    process.end = Some(*end);
+                    process.paused = false;
+                }
+                self.runs.retain(|_, run| run.life != *life);
+            }
+            Happening::Paused { life } => {
+                if let Some(process) = self.processes.get_mut(life) {
+                    process.paused = true;
+                }
+            }
+            Happening::Resumed { life } => {
+                if let Some(process) = self.processes.get_mut(life) {
+                    process.paused = false;
+                    process.resumed = Some(at);
+                }
+            }
+            Happening::SendBegan { events, .. } => {
+                for sent in events.iter() {
+                    let nth = sent.event.0 as usize;
+                    if self.sent.len() <= nth {
+                        self.sent.resize(nth + 1, None);
+                    }
+                    self.sent[nth] = Some(*sent);
+                }
+            }
+            Happening::Logged { place, offset, event } => self.logged(*place, *offset, *event),
+            Happening::Destroyed { place, offsets } => {
+                let log = self.logs.entry(*place).or_default();
+                for nth in offsets.start.0.max(0)..offsets.end.0 {
+                    if let Some(Some(record)) = log.records.get_mut(nth as usize) {
+                        record.destroyed = true;
+                    }
+                }
+            }
+            Happening::RunBegan { run, call, life, handler, place, offset, event, .. } => {
+                let (call, life, handler, place) = (*call, *life, *handler, *place);
+                let began = Run { call, life, handler, place, offset: *offset, event: *event, began: at };
+                self.runs.insert(*run, began);
+            }
+            Happening::RunEnded { run, end } => {
+                if let Some(run) = self.runs.remove(run) {
+                    self.run_ended(run, *end);
+                }
+            }
+            Happening::GivenUp { handler, place, offset, .. } => {
+                let log = self.logs.entry(*place).or_default();
+                if let Some(standing) = log.standing_mut(*handler, *offset) {
+                    standing.given_up = true;
+                }
+            }
+            Happening::TxCommitted { claims, .. } => {
+                for (handler, event) in claims.iter() {
+                    self.claimed.entry(*event).or_default().push(*handler);
+                    for (place, offset) in self.places.get(event).cloned().unwrap_or_default() {
+                        self.settle(*handler, place, offset);
+                    }
+                }
+            }
+            Happening::Quiet => self.quiet = true,
+            Happening::StopAsked { .. }
+            | Happening::SendEnded { .. }
+            | Happening::Assigned { .. }
+            | Happening::PositionServed { .. }
+            | Happening::Committed { .. } => {}
+        }
+    }
+
+    fn logged(&mut self, place: Place, offset: Offset, event: Option<EventNo>) {
+        let sent = event.and_then(|event| self.sent(event)).copied();
+        let log = self.logs.entry(place).or_default();
+        let Some(nth) = index(offset) else { return };
+        if log.records.len() <= nth {
+            log.records.resize(nth + 1, None);
+        }
+        log.records[nth] = Some(Record {
+            event,
+            key: sent.and_then(|sent| sent.key),
+            nature: sent.map_or(Nature::Undecodable, |sent| sent.nature),
+            destroyed: false,
+        });
+        let Some(event) = event else { return };
+        self.places.entry(event).or_default().push((place, offset));
+        for handler in self.claimed.get(&event).cloned().unwrap_or_default() {
+            self.settle(handler, place, offset);
+        }
+    }
+
+    fn run_ended(&mut self, run: Run, end: RunEnd) {
+        let settles = match (end, self.facts.handler(run.handler).flavour) {
+            // What an exactly-once handler did counts when its transaction commits.
+            (RunEnd::Done, Flavour::Idempotent) | (RunEnd::Ignored, _) => true,
+            (RunEnd::Done, Flavour::ExactlyOnce)
+            | (RunEnd::Failed | RunEnd::Permanent | RunEnd::World | RunEnd::Panicked | RunEnd::Dropped, _) => {
+                false
+            }
+        };
+        if settles {
+            self.settle(run.handler, run.place, run.offset);
+        }
+        let log = self.logs.entry(run.place).or_default();
+        if let Some(standing) = log.standing_mut(run.handler, run.offset) {
+            standing.failed = matches!(end, RunEnd::Failed | RunEnd::Permanent | RunEnd::Panicked);
+        }
+    }
+
+    fn settle(&mut self, handler: HandlerNo, place: Place, offset: Offset) {
+        if self.facts.handler(handler).topic != place.topic {
+            return;
+        }
+        if let Some(standing) = self.logs.entry(place).or_default().standing_mut(handler, offset) {
+            standing.settled = true;
+        }
+    }
+}

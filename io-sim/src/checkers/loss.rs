@@ -1,0 +1,112 @@
+//! C1 and E2: at rest nothing is left undone but what a policy keeps open.
+
+use evenkeel_core::model::{OnFailure, Time};
+
+use super::ledger::Ledger;
+use super::{Breach, Checker, Law, Tested};
+use crate::history::{Flavour, Happening};
+
+/// See the [module](self).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loss;
+
+impl Checker for Loss {
+    fn laws(&self) -> &'static [Law] {
+        &[Law::NoLoss, Law::AtLeastOnce]
+    }
+
+    fn see(&mut self, _: &Ledger, _: Time, _: &Happening, _: &mut Tested) -> Result<(), Breach> {
+        Ok(())
+    }
+
+    fn rest(&mut self, ledger: &Ledger, tested: &mut Tested) -> Result<(), Breach> {
+        let facts = ledger.facts();
+        for (number, handler) in facts.numbered_handlers() {
+            let law = match handler.flavour {
+                Flavour::Idempotent => Law::NoLoss,
+                Flavour::ExactlyOnce => Law::AtLeastOnce,
+            };
+            if let Some((place, offset)) = ledger.forgotten(number).first() {
+                let story = format!(
+                    "the record at {} of {} was not settled by {} when all had come to rest, and {} \
+                     lets it go",
+                    offset,
+                    facts.place_name(*place),
+                    facts.handler_name(number),
+                    match handler.on_failure {
+                        OnFailure::Block => "nothing of its policy (block)",
+                        _ => "no exhausted policy",
+                    },
+                );
+                return Err(Breach::new(law, story));
+            }
+            for (_, log) in ledger.logs().filter(|(place, _)| place.topic == handler.topic) {
+                for _ in log.records() {
+                    tested.count(law);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::Story;
+    use super::*;
+    use crate::history::{Nature, RunEnd};
+
+    #[test]
+    fn a_record_that_nobody_settled_is_lost() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(2), Nature::Good);
+        story.handled(0, 0, RunEnd::Done);
+        story.breaks(Law::NoLoss, "the record at 1 of orders/0 was not settled by billing/charge");
+        story.handled(0, 1, RunEnd::Done);
+        story.holds(Law::NoLoss, 2);
+    }
+
+    #[test]
+    fn a_run_that_failed_settles_nothing() {
+        for end in [RunEnd::Failed, RunEnd::Panicked, RunEnd::Dropped, RunEnd::World] {
+            let mut story = Story::new();
+            story.sent_and_logged(0, None, Nature::Good);
+            story.handled(0, 0, end);
+            story.breaks(Law::NoLoss, "the record at 0");
+        }
+    }
+
+    #[test]
+    fn what_blocks_by_policy_and_what_waits_behind_it_is_not_lost() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.holds(Law::NoLoss, 2);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.breaks(Law::NoLoss, "the record at 2");
+    }
+
+    #[test]
+    fn what_the_world_destroyed_is_nobodys_fault() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.destroyed(0..1);
+        story.holds(Law::NoLoss, 1);
+    }
+
+    #[test]
+    fn an_exactly_once_handler_settles_when_its_transaction_commits() {
+        let mut story = Story::exactly_once();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.handled(0, 0, RunEnd::Done);
+        story.breaks(Law::AtLeastOnce, "the record at 0");
+        story.tx(&[0], &[0]);
+        story.holds(Law::AtLeastOnce, 1);
+    }
+
+    #[test]
+    fn nothing_to_judge_is_no_success() {
+        Story::new().is_vacuous(Law::NoLoss);
+    }
+}

@@ -1,0 +1,222 @@
+//! C4: what a member was told is settled, or settled itself, it does not hand out again; and a clean stop leaves nothing
+//! to be handed out again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use evenkeel_core::model::{Offset, Time};
+
+use super::ledger::Ledger;
+use super::{Breach, Checker, Law, Tested};
+use crate::history::{End, Flavour, GroupNo, HandlerNo, Happening, Life, Place, RunEnd, RunNo};
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub struct Redelivery {
+    members: BTreeMap<(Life, GroupNo, Place), Member>,
+    stored: BTreeMap<(GroupNo, Place), Position>,
+    owners: BTreeMap<(GroupNo, Place), Life>,
+    runs: BTreeMap<RunNo, (Life, HandlerNo, Place, Offset)>,
+    /// Asked to stop when nothing was wrong any more.
+    stopping: BTreeSet<Life>,
+}
+
+/// What a member knows of a partition of its own.
+#[derive(Debug, Clone, Default)]
+struct Member {
+    served: Position,
+    /// It began to work with what it was served; the next answer belongs to another assignment.
+    at_work: bool,
+    /// What it settled since.
+    settled: BTreeSet<(HandlerNo, Offset)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Position {
+    offset: Offset,
+    beyond: Arc<[Range<Offset>]>,
+}
+
+impl Position {
+    fn covers(&self, offset: Offset) -> bool {
+        offset < self.offset || self.beyond.iter().any(|run| run.contains(&offset))
+    }
+}
+
+impl Checker for Redelivery {
+    fn laws(&self) -> &'static [Law] {
+        &[Law::Redelivery]
+    }
+
+    fn see(
+        &mut self,
+        ledger: &Ledger,
+        _: Time,
+        happening: &Happening,
+        tested: &mut Tested,
+    ) -> Result<(), Breach> {
+        match happening {
+            Happening::Assigned { group, shares, .. } => {
+                self.owners.retain(|(of, _), _| of != group);
+                for share in shares.iter() {
+                    self.owners.extend(share.places.iter().map(|place| ((*group, *place), share.life)));
+                }
+                for ((_, of, _), member) in &mut self.members {
+                    member.at_work |= of == group;
+                }
+            }
+            Happening::PositionServed { group, place, life, offset, settled } => {
+                let member = self
+                    .members
+                    .entry((*life, *group, *place))
+                    .or_insert_with(|| Member { at_work: true, ..Member::default() });
+                // Of several answers before the work begins any may be the one that arrived: the first knows least.
+                if member.at_work {
+                    let served = Position { offset: offset.unwrap_or_default(), beyond: Arc::clone(settled) };
+                    *member = Member { served, ..Member::default() };
+                }
+            }
+            Happening::Committed { group, place, offset, settled, outcome: Ok(()), .. } => {
+                let position = Position { offset: *offset, beyond: Arc::clone(settled) };
+                self.stored.insert((*group, *place), position);
+            }
+            Happening::RunBegan { run, life, handler, place, offset, .. } => {
+                self.runs.insert(*run, (*life, *handler, *place, *offset));
+                let facts = ledger.facts();
+                let group = facts.handler(*handler).group;
+                let member = self.members.entry((*life, group, *place)).or_default();
+                member.at_work = true;
+                tested.count(Law::Redelivery);
+                let again = |why: &str| {
+                    let story = format!(
+                        "{life} handed {offset} of {} to {} again, {why}",
+                        facts.place_name(*place),
+                        facts.handler_name(*handler),
+                    );
+                    Err(Breach::new(Law::Redelivery, story))
+                };
+                if member.served.covers(*offset) {
+                    return again("which the position it began with says is settled");
+                }
+                if member.settled.contains(&(*handler, *offset)) {
+                    return again("which it had settled itself");
+                }
+            }
+            Happening::RunEnded { run, end } => {
+                let Some((life, handler, place, offset)) = self.runs.remove(run) else { return Ok(()) };
+                let facts = ledger.facts().handler(handler);
+                // What an exactly-once handler did may have an unknown outcome, and then it is handed out again.
+                let settled =
+                    matches!((end, facts.flavour), (RunEnd::Done | RunEnd::Ignored, Flavour::Idempotent));
+                if settled && let Some(member) = self.members.get_mut(&(life, facts.group, place)) {
+                    member.settled.insert((handler, offset));
+                }
+            }
+            Happening::StopAsked { life } if ledger.is_quiet() => {
+                self.stopping.insert(*life);
+            }
+            Happening::LifeEnded { life, end } => {
+                self.runs.retain(|_, (of, ..)| of != life);
+                if *end == (End::Stopped { clean: true }) && self.stopping.contains(life) {
+                    return self.left_nothing(ledger, *life, tested);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Redelivery {
+    /// What a process settled with its last assignment is in the stored positions.
+    fn left_nothing(&self, ledger: &Ledger, life: Life, tested: &mut Tested) -> Result<(), Breach> {
+        let facts = ledger.facts();
+        for ((group, place), _) in self.owners.iter().filter(|(_, owner)| **owner == life) {
+            let Some(log) = ledger.log(*place) else { continue };
+            let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();
+            for (offset, _) in log.records() {
+                let mut handlers = facts.handlers_of(*group, place.topic).peekable();
+                let is_over = handlers.peek().is_some()
+                    && handlers.all(|handler| ledger.is_over(handler, *place, offset));
+                tested.count(Law::Redelivery);
+                if is_over && !stored.covers(offset) {
+                    let story = format!(
+                        "{life} stopped cleanly and left {offset} of {} settled but not committed: it will be handled again",
+                        facts.place_name(*place),
+                    );
+                    return Err(Breach::new(Law::Redelivery, story));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::Story;
+    use super::*;
+    use crate::history::Nature;
+
+    fn two_records() -> Story {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(2), Nature::Good);
+        story.assigned(1, 0);
+        story
+    }
+
+    #[test]
+    fn what_the_position_says_is_settled_is_not_handed_out() {
+        for (offset, beyond, handed) in [(1, &[][..], 0), (0, &[(1, 2)], 1)] {
+            let mut story = two_records();
+            story.served(0, offset, beyond);
+            story.handled(0, handed, RunEnd::Done);
+            story.breaks(Law::Redelivery, "which the position it began with says is settled");
+        }
+    }
+
+    #[test]
+    fn what_was_settled_is_not_handed_out_again_by_the_same_assignment() {
+        let mut story = two_records();
+        story.served(0, 0, &[]);
+        story.handled(0, 0, RunEnd::Failed);
+        story.handled(0, 0, RunEnd::Done);
+        story.holds(Law::Redelivery, 2);
+        let mut next_assignment = story.clone();
+        story.handled(0, 0, RunEnd::Done);
+        story.breaks(Law::Redelivery, "which it had settled itself");
+        next_assignment.served(0, 0, &[]);
+        next_assignment.handled(0, 0, RunEnd::Done);
+        next_assignment.holds(Law::Redelivery, 3);
+    }
+
+    #[test]
+    fn of_two_answers_before_the_work_the_first_counts() {
+        let mut story = two_records();
+        story.served(0, 0, &[]);
+        story.served(0, 1, &[]);
+        story.handled(0, 0, RunEnd::Done);
+        story.holds(Law::Redelivery, 1);
+    }
+
+    #[test]
+    fn a_clean_stop_leaves_nothing_settled_uncommitted() {
+        let mut story = two_records();
+        story.served(0, 0, &[]);
+        story.handled(0, 0, RunEnd::Done);
+        story.quiet();
+        let mut committed = story.clone();
+        story.stopped(0);
+        story.breaks(Law::Redelivery, "left 0 of orders/0 settled but not committed");
+        committed.committed(1, 0, 1, &[]);
+        committed.stopped(0);
+        committed.holds(Law::Redelivery, 3);
+    }
+
+    #[test]
+    fn nothing_to_judge_is_no_success() {
+        two_records().is_vacuous(Law::Redelivery);
+    }
+}

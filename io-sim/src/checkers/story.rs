@@ -1,0 +1,275 @@
+//! Tiny hand-written histories for the checkers' own tests: one topic `orders` of one partition, one group `billing` with
+//! one handler `charge`, processes 0.0 and 1.0.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_core::model::{Generation, Offset, OnFailure, Ordering, PartitionId, Time};
+
+use super::{Judge, Law, Verdict};
+use crate::history::{
+    CallNo, End, EventNo, Facts, Fate, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, Happening,
+    History, KeyNo, Life, Nature, Place, RunEnd, RunNo, SendNo, Sent, ServiceFacts, ServiceNo, Share,
+    TopicFacts, TopicNo, TxNo,
+};
+
+const GROUP: GroupNo = GroupNo(0);
+const HANDLER: HandlerNo = HandlerNo(0);
+
+#[derive(Clone)]
+pub(super) struct Story {
+    history: History,
+    now: Time,
+    runs: u64,
+    end: i64,
+    txs: u64,
+    numbers: std::collections::BTreeMap<Option<u32>, u32>,
+}
+
+impl Story {
+    pub(super) const PLACE: Place = Place { topic: TopicNo(0), partition: PartitionId(0) };
+
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn exactly_once() -> Self {
+        Self::with(|handler| handler.flavour = Flavour::ExactlyOnce)
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut HandlerFacts)) -> Self {
+        let mut handler = HandlerFacts {
+            name: "charge".into(),
+            group: GROUP,
+            topic: TopicNo(0),
+            flavour: Flavour::Idempotent,
+            ordering: Ordering::Key,
+            concurrency: 2,
+            batch: 1,
+            retry: OnFailure::Block.default_retries(),
+            on_failure: OnFailure::Block,
+        };
+        change(&mut handler);
+        let facts = Facts {
+            topics: vec![TopicFacts { name: "orders".into(), partitions: 1 }],
+            groups: vec![GroupFacts {
+                name: "billing".into(),
+                concurrency: 20,
+                session_timeout: Duration::from_secs(10),
+            }],
+            handlers: vec![handler],
+            services: vec![ServiceFacts { name: "billing".into() }],
+        };
+        let mut story = Self {
+            history: History::new(Arc::new(facts)),
+            now: Time::ZERO,
+            runs: 0,
+            end: 0,
+            txs: 0,
+            numbers: std::collections::BTreeMap::new(),
+        };
+        for process in 0..2 {
+            let handlers = [HANDLER].into();
+            story.record(Happening::LifeBegan { life: life(process), service: ServiceNo(0), handlers });
+        }
+        story
+    }
+
+    fn record(&mut self, happening: Happening) {
+        self.history.record(self.now, happening);
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    pub(super) fn sent(&mut self, event: u32, key: Option<u32>, nature: Nature) {
+        let number = self.numbers.entry(key).or_default();
+        let n = *number;
+        *number += 1;
+        let sent = Sent { event: EventNo(event), topic: TopicNo(0), key: key.map(KeyNo), n, nature };
+        self.record(Happening::SendBegan { send: SendNo(event), life: life(0), events: [sent].into() });
+    }
+
+    pub(super) fn answered(&mut self, event: u32, fate: Fate) {
+        self.record(Happening::SendEnded { send: SendNo(event), fates: [fate].into() });
+    }
+
+    pub(super) fn logged(&mut self, event: u32) {
+        let offset = Offset(self.end);
+        self.end += 1;
+        self.record(Happening::Logged { place: Self::PLACE, offset, event: Some(EventNo(event)) });
+    }
+
+    pub(super) fn sent_and_logged(&mut self, event: u32, key: Option<u32>, nature: Nature) {
+        self.sent(event, key, nature);
+        self.logged(event);
+    }
+
+    pub(super) fn destroyed(&mut self, offsets: Range<i64>) {
+        let offsets = Offset(offsets.start)..Offset(offsets.end);
+        self.record(Happening::Destroyed { place: Self::PLACE, offsets });
+    }
+
+    /// The whole topic goes to one process.
+    pub(super) fn assigned(&mut self, generation: i32, process: u16) {
+        self.shares(generation, &[(process, &[Self::PLACE])]);
+    }
+
+    pub(super) fn shares(&mut self, generation: i32, shares: &[(u16, &[Place])]) {
+        let shares =
+            shares.iter().map(|(process, places)| Share { life: life(*process), places: places.to_vec() });
+        let (group, generation) = (GROUP, Generation(generation));
+        self.record(Happening::Assigned { group, generation, shares: shares.collect() });
+    }
+
+    pub(super) fn served(&mut self, process: u16, offset: i64, settled: &[(i64, i64)]) {
+        self.record(Happening::PositionServed {
+            group: GROUP,
+            place: Self::PLACE,
+            life: life(process),
+            offset: Some(Offset(offset)),
+            settled: ranges(settled),
+        });
+    }
+
+    pub(super) fn committed(&mut self, generation: i32, process: u16, offset: i64, settled: &[(i64, i64)]) {
+        self.commit(generation, process, offset, settled, false);
+    }
+
+    /// A commit whose connection was gone when it came.
+    pub(super) fn committed_late(&mut self, generation: i32, process: u16, offset: i64) {
+        self.commit(generation, process, offset, &[], true);
+    }
+
+    fn commit(
+        &mut self,
+        generation: i32,
+        process: u16,
+        offset: i64,
+        settled: &[(i64, i64)],
+        abandoned: bool,
+    ) {
+        self.record(Happening::Committed {
+            group: GROUP,
+            place: Self::PLACE,
+            life: life(process),
+            generation: Generation(generation),
+            offset: Offset(offset),
+            settled: ranges(settled),
+            outcome: Ok(()),
+            abandoned,
+        });
+    }
+
+    /// The event at `offset` is the one of that number.
+    pub(super) fn begun(&mut self, process: u16, offset: i64) -> RunNo {
+        let call = 1_000 + self.runs;
+        self.begun_in_call(process, offset, call)
+    }
+
+    pub(super) fn begun_in_call(&mut self, process: u16, offset: i64, call: u64) -> RunNo {
+        self.begin(process, offset, CallNo(call), 1)
+    }
+
+    fn begin(&mut self, process: u16, offset: i64, call: CallNo, attempt: u32) -> RunNo {
+        let run = RunNo(self.runs);
+        self.runs += 1;
+        self.record(Happening::RunBegan {
+            run,
+            call,
+            life: life(process),
+            handler: HANDLER,
+            place: Self::PLACE,
+            offset: Offset(offset),
+            event: EventNo(u32::try_from(offset).expect("offsets of stories are small")),
+            attempt,
+        });
+        run
+    }
+
+    pub(super) fn ended(&mut self, run: RunNo, end: RunEnd) {
+        self.record(Happening::RunEnded { run, end });
+    }
+
+    pub(super) fn handled(&mut self, process: u16, offset: i64, end: RunEnd) {
+        self.attempted(process, offset, 1, end);
+    }
+
+    pub(super) fn attempted(&mut self, process: u16, offset: i64, attempt: u32, end: RunEnd) {
+        let call = CallNo(1_000 + self.runs);
+        let run = self.begin(process, offset, call, attempt);
+        self.ended(run, end);
+    }
+
+    pub(super) fn given_up(&mut self, process: u16, offset: i64, attempts: u32) {
+        self.record(Happening::GivenUp {
+            life: life(process),
+            handler: HANDLER,
+            place: Self::PLACE,
+            offset: Offset(offset),
+            attempts,
+        });
+    }
+
+    pub(super) fn paused_and_resumed(&mut self, process: u16) {
+        self.record(Happening::Paused { life: life(process) });
+        self.record(Happening::Resumed { life: life(process) });
+    }
+
+    pub(super) fn stopped(&mut self, process: u16) {
+        self.record(Happening::StopAsked { life: life(process) });
+        self.record(Happening::LifeEnded { life: life(process), end: End::Stopped { clean: true } });
+    }
+
+    pub(super) fn quiet(&mut self) {
+        self.record(Happening::Quiet);
+    }
+
+    pub(super) fn tx(&mut self, claims: &[u32], effects: &[u32]) {
+        let tx = TxNo(self.txs);
+        self.txs += 1;
+        let all = |events: &[u32]| events.iter().map(|event| (HANDLER, EventNo(*event))).collect();
+        self.record(Happening::TxCommitted { tx, claims: all(claims), effects: all(effects) });
+    }
+
+    #[track_caller]
+    pub(super) fn breaks(&self, law: Law, part: &str) {
+        match self.judged(law).verdict(law) {
+            Verdict::Broken(breach) => assert!(breach.story.contains(part), "{breach}"),
+            other => panic!("{law}: {other:?}"),
+        }
+    }
+
+    /// The law held, and was put to the test so many times. Other laws may be broken in so short a story.
+    #[track_caller]
+    pub(super) fn holds(&self, law: Law, times: u64) {
+        assert_eq!(self.judged(law).verdict(law), Verdict::Held { times }, "{law}");
+    }
+
+    #[track_caller]
+    pub(super) fn is_vacuous(&self, law: Law) {
+        assert_eq!(self.judged(law).verdict(law), Verdict::Vacuous, "{law}");
+    }
+
+    /// Judged by nobody but who judges this law.
+    fn judged(&self, law: Law) -> Judge {
+        let mut judge = Judge::new(Arc::clone(&self.history.facts));
+        judge.checkers.retain(|checker| checker.laws().contains(&law));
+        let mut told = self.history.happenings.iter();
+        if told.all(|(at, happening)| judge.see(*at, happening).is_ok()) {
+            // A breach is kept in the judge.
+            let _ = judge.rest(self.now);
+        }
+        judge
+    }
+}
+
+fn life(process: u16) -> Life {
+    Life { process, nth: 0 }
+}
+
+fn ranges(runs: &[(i64, i64)]) -> Arc<[Range<Offset>]> {
+    runs.iter().map(|run| Offset(run.0)..Offset(run.1)).collect()
+}

@@ -1,0 +1,380 @@
+//! What can go wrong, in words that both levels share: what each fault may destroy, what that excuses, how it heals.
+//!
+//! There are two sorts. A [`Chance`] is put to the dice each time that it could strike (a reply on its way, a call of a
+//! handler); the decision is a hash of who and how often before. A [`Stroke`] happens at a time. Both belong to a
+//! [`Family`], which a seed turns on or off as a whole ([`swarm`]). A [`FaultPlan`](plan::FaultPlan) holds them all, as
+//! data and as text.
+
+pub mod dice;
+pub mod plan;
+pub mod swarm;
+
+use std::time::Duration;
+
+use crate::checkers::Law;
+
+/// What a fault may destroy for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Destroys {
+    /// Nothing: what it stops goes on, what it loses is asked again.
+    Nothing,
+    /// What a process had in memory: runs that had not ended, outcomes that were not committed.
+    Memory,
+    /// Transactions that were open.
+    OpenTransactions,
+}
+
+/// How a fault ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heals {
+    /// It is over at once.
+    AtOnce,
+    /// After its time; in the quiet phase at the latest.
+    InTime,
+    /// In the quiet phase.
+    WhenQuiet,
+}
+
+/// What a fault costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// What it may destroy for good.
+    pub destroys: Destroys,
+    /// Which laws judge less strictly for it. Empty: it excuses nothing.
+    pub excuses: &'static [Law],
+    /// How it ends.
+    pub heals: Heals,
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal $family:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in plans.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// What has this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.name() == name)
+            }
+
+            /// What it belongs to.
+            #[must_use]
+            pub const fn family(self) -> Family {
+                match self {
+                    $(Self::$variant => Family::$family,)*
+                }
+            }
+        }
+    };
+}
+
+/// Faults that are turned on and off together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Processes die.
+    Crashes,
+    /// Processes stand still and go on.
+    Pauses,
+    /// Processes are asked to stop and come again.
+    Stops,
+    /// Wall clocks jump.
+    Clocks,
+    /// Requests and replies are lost.
+    Loss,
+    /// Requests and replies take long.
+    Delay,
+    /// Connections are reset.
+    Resets,
+    /// Nodes cannot reach each other.
+    Isolation,
+    /// Brokers die.
+    Brokers,
+    /// Partitions change their leaders.
+    Leaders,
+    /// Groups change their coordinators.
+    Coordinators,
+    /// Members are thrown out of their groups without a word.
+    Evictions,
+    /// Commits are applied, and their replies lost.
+    Commits,
+    /// Batches are appended, and their acknowledgements lost.
+    Acknowledgements,
+    /// Connections to the database are lost.
+    DatabaseConnections,
+    /// The outcome of COMMIT is unknown.
+    DatabaseCommits,
+    /// Transactions conflict.
+    DatabaseConflicts,
+    /// The database restarts.
+    DatabaseRestarts,
+    /// Connections to the database are scarce.
+    Pool,
+    /// Handlers are slow or hang.
+    SlowHandlers,
+    /// Handlers fail.
+    FailingHandlers,
+    /// Handlers panic.
+    PanickingHandlers,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Crashes,
+        Self::Pauses,
+        Self::Stops,
+        Self::Clocks,
+        Self::Loss,
+        Self::Delay,
+        Self::Resets,
+        Self::Isolation,
+        Self::Brokers,
+        Self::Leaders,
+        Self::Coordinators,
+        Self::Evictions,
+        Self::Commits,
+        Self::Acknowledgements,
+        Self::DatabaseConnections,
+        Self::DatabaseCommits,
+        Self::DatabaseConflicts,
+        Self::DatabaseRestarts,
+        Self::Pool,
+        Self::SlowHandlers,
+        Self::FailingHandlers,
+        Self::PanickingHandlers,
+    ];
+
+    /// What faults of this family cost.
+    #[must_use]
+    pub const fn cost(self) -> Cost {
+        let (destroys, excuses, heals): (_, &'static [Law], _) = match self {
+            // What was settled since the last accepted commit is handed out again: the law knows what was committed.
+            Self::Crashes => (Destroys::Memory, &[], Heals::InTime),
+            // A zombie does not know yet that it is no owner, and may take longer over a call than its limit.
+            Self::Pauses => (Destroys::Nothing, &[Law::OneOwner, Law::Attempts], Heals::InTime),
+            Self::Stops | Self::Isolation | Self::Pool | Self::Brokers => {
+                (Destroys::Nothing, &[], Heals::InTime)
+            }
+            Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
+            // A commit on a connection that was given up may come late and take the stored position back for a while.
+            Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
+            // Until its session is over an evicted member does not know.
+            Self::Evictions => (Destroys::Nothing, &[Law::OneOwner], Heals::AtOnce),
+            Self::DatabaseConnections
+            | Self::DatabaseCommits
+            | Self::DatabaseConflicts
+            | Self::DatabaseRestarts => (Destroys::OpenTransactions, &[], Heals::AtOnce),
+            Self::Leaders
+            | Self::Coordinators
+            | Self::Commits
+            | Self::Acknowledgements
+            | Self::SlowHandlers
+            | Self::FailingHandlers
+            | Self::PanickingHandlers => (Destroys::Nothing, &[], Heals::AtOnce),
+        };
+        Cost { destroys, excuses, heals }
+    }
+}
+
+names! {
+    /// A fault that is put to the dice each time that it could strike.
+    Chance {
+        /// A request to a broker never arrives; its connection is gone when the client gives up.
+        RequestLost "request-lost" Loss,
+        /// A broker's reply never arrives: what was asked has happened.
+        ReplyLost "reply-lost" Loss,
+        /// A message takes up to ten seconds, and what follows on its connection waits behind it.
+        Slow "slow" Delay,
+        /// A connection is reset as a request goes out. The request may arrive or not.
+        Reset "reset" Resets,
+        /// An offset commit is applied and its reply lost.
+        CommitApplied "commit-applied" Commits,
+        /// A batch is appended and its acknowledgement lost.
+        AppendApplied "append-applied" Acknowledgements,
+        /// A connection to the database breaks under a statement.
+        StatementLost "statement-lost" DatabaseConnections,
+        /// COMMIT never arrives: the transaction is rolled back, which the client cannot know.
+        CommitLost "db-commit-lost" DatabaseCommits,
+        /// COMMIT is applied and its reply lost.
+        CommitReplyLost "db-commit-reply-lost" DatabaseCommits,
+        /// The database finds that a transaction cannot be serialised.
+        Serialisation "serialisation" DatabaseConflicts,
+        /// The database breaks a deadlock by this transaction's end.
+        Deadlock "deadlock" DatabaseConflicts,
+        /// A connection of the pool takes long to come.
+        PoolSlow "pool-slow" Pool,
+        /// A handler takes up to half of its limit.
+        HandlerSlow "handler-slow" SlowHandlers,
+        /// A handler never answers; it answers when tried again, in the end.
+        HandlerHangs "handler-hangs" SlowHandlers,
+        /// A handler answers an error.
+        HandlerFails "handler-fails" FailingHandlers,
+        /// A handler panics.
+        HandlerPanics "handler-panics" PanickingHandlers,
+    }
+}
+
+/// A fault that happens at a time. Processes, brokers and so on are numbers; those that do not exist in a world are
+/// taken modulo what does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stroke {
+    /// A process dies and is started again.
+    Crash {
+        /// Which.
+        process: u16,
+        /// After how long it is started again.
+        down: Duration,
+    },
+    /// A process stands still.
+    Pause {
+        /// Which.
+        process: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A process is asked to stop, and started again when it has.
+    Stop {
+        /// Which.
+        process: u16,
+        /// After how long it is started again.
+        down: Duration,
+    },
+    /// Whoever owns a partition in the first group that has it dies and is started again.
+    CrashOwner {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// After how long it is started again.
+        down: Duration,
+    },
+    /// Whoever owns a partition in the first group that has it stands still.
+    PauseOwner {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A process's wall clock jumps.
+    JumpClock {
+        /// Which.
+        process: u16,
+        /// By how many microseconds.
+        by_micros: i64,
+    },
+    /// Nobody reaches a broker, and it reaches nobody; connections stay and go silent.
+    IsolateBroker {
+        /// Which.
+        broker: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A process reaches no broker; connections stay and go silent.
+    IsolateProcess {
+        /// Which.
+        process: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// One process and one broker do not reach each other.
+    Cut {
+        /// The process.
+        process: u16,
+        /// The broker.
+        broker: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A broker dies and comes again with its logs.
+    KillBroker {
+        /// Which.
+        broker: u16,
+        /// After how long it comes again.
+        down: Duration,
+    },
+    /// Another in-sync replica leads a partition.
+    MoveLeader {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// The new leader.
+        to: u16,
+    },
+    /// Another broker coordinates a group.
+    MoveCoordinator {
+        /// The group.
+        group: u16,
+        /// The new coordinator.
+        to: u16,
+    },
+    /// The coordinator throws a member out without telling it.
+    Evict {
+        /// The group.
+        group: u16,
+        /// Which of its members.
+        member: u16,
+    },
+    /// The database stops, losing what was not committed, and starts again.
+    RestartDatabase {
+        /// After how long it starts again.
+        down: Duration,
+    },
+    /// No connection of the pool comes free.
+    EmptyPool {
+        /// How long.
+        lasting: Duration,
+    },
+}
+
+impl Stroke {
+    /// What it belongs to.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Crash { .. } | Self::CrashOwner { .. } => Family::Crashes,
+            Self::Pause { .. } | Self::PauseOwner { .. } => Family::Pauses,
+            Self::Stop { .. } => Family::Stops,
+            Self::JumpClock { .. } => Family::Clocks,
+            Self::IsolateBroker { .. } | Self::IsolateProcess { .. } | Self::Cut { .. } => Family::Isolation,
+            Self::KillBroker { .. } => Family::Brokers,
+            Self::MoveLeader { .. } => Family::Leaders,
+            Self::MoveCoordinator { .. } => Family::Coordinators,
+            Self::Evict { .. } => Family::Evictions,
+            Self::RestartDatabase { .. } => Family::DatabaseRestarts,
+            Self::EmptyPool { .. } => Family::Pool,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        for chance in Chance::ALL {
+            assert_eq!(Chance::named(chance.name()), Some(*chance));
+        }
+        assert_eq!(Chance::named("meteor"), None);
+    }
+
+    #[test]
+    fn every_family_has_a_fault() {
+        let chances = Chance::ALL.iter().map(|chance| chance.family());
+        let drawn = swarm::STROKES.iter().copied();
+        let with_faults: std::collections::BTreeSet<_> = chances.chain(drawn).collect();
+        assert!(Family::ALL.iter().all(|family| with_faults.contains(family)));
+    }
+}

@@ -1,0 +1,428 @@
+//! The network between processes and brokers: connections over links, as one machine without a clock.
+//!
+//! A connection keeps order both ways, as TCP does: what is slow holds up what follows. What a blocked link stops comes
+//! when the link is whole again, for TCP sends again; by then the client may have given the connection up, and a server
+//! acts on requests that nobody waits for. A connection that fell silent stays so until its client gives it up: that is
+//! what a lost packet looks like from above.
+
+pub mod link;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use evenkeel_cluster::message::{Answer, Request};
+use evenkeel_core::model::{BrokerId, Time};
+
+use crate::history::Life;
+use crate::seed::Stream;
+use link::{Link, Links, Way};
+
+/// Names a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Names something that a client waits for: a connection, or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Who opened it.
+    pub life: Life,
+    /// To whom.
+    pub broker: BrokerId,
+    /// Whether its client still holds it.
+    pub client_holds: bool,
+    /// Whether its server does.
+    server_holds: bool,
+    /// Nothing passes any more.
+    silent_out: bool,
+    silent_back: bool,
+    /// When the last message of each way arrives: none overtakes it.
+    last_out: Time,
+    last_back: Time,
+    /// What the client waits for.
+    outstanding: BTreeSet<Ticket>,
+    /// What the server is at work on, and what waits behind it.
+    at_work: Option<Ticket>,
+    queue: VecDeque<(Ticket, Request)>,
+}
+
+impl Connection {
+    const fn link(&self) -> Link {
+        Link { process: self.life.process, broker: self.broker }
+    }
+}
+
+/// Something arrives.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// A broker is asked for a connection.
+    Dial {
+        /// What the client waits with.
+        ticket: Ticket,
+        /// Who asks.
+        life: Life,
+        /// Whom.
+        broker: BrokerId,
+    },
+    /// The client learns whether it has a connection.
+    Dialled {
+        /// What it waits with.
+        ticket: Ticket,
+        /// The connection, unless the broker is dead.
+        connection: Option<ConnectionId>,
+        /// Who asked.
+        life: Life,
+        /// Whom.
+        broker: BrokerId,
+    },
+    /// A request arrives.
+    Request {
+        /// Over which connection.
+        connection: ConnectionId,
+        /// What its client waits with.
+        ticket: Ticket,
+        /// The request.
+        request: Request,
+    },
+    /// The server learns that its client is gone.
+    ClientGone {
+        /// From which connection.
+        connection: ConnectionId,
+    },
+    /// An answer arrives.
+    Answer {
+        /// Over which connection.
+        connection: ConnectionId,
+        /// What the client waits with.
+        ticket: Ticket,
+        /// The answer.
+        answer: Answer,
+    },
+    /// The client learns that its server is gone.
+    ServerGone {
+        /// From which connection.
+        connection: ConnectionId,
+    },
+}
+
+/// See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Who reaches whom.
+    pub links: Links,
+    deliveries: BTreeMap<(Time, u64), Delivery>,
+    sequence: u64,
+    connections: BTreeMap<ConnectionId, Connection>,
+    next_ticket: u64,
+}
+
+impl Network {
+    /// A network without traffic.
+    #[must_use]
+    pub const fn new(stream: Stream) -> Self {
+        Self {
+            links: Links::new(stream),
+            deliveries: BTreeMap::new(),
+            sequence: 0,
+            connections: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// A connection, as long as one of its ends holds it.
+    #[must_use]
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// A new ticket.
+    pub fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// When something arrives next.
+    #[must_use]
+    pub fn next(&self) -> Option<Time> {
+        self.deliveries.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn schedule(&mut self, at: Time, delivery: Delivery) {
+        self.sequence += 1;
+        self.deliveries.insert((at, self.sequence), delivery);
+    }
+
+    /// A process asks for a connection.
+    pub fn dial(&mut self, now: Time, life: Life, broker: BrokerId) -> Ticket {
+        let ticket = self.ticket();
+        let delay = self.links.delay(Link { process: life.process, broker }, Way::Out);
+        self.schedule(now + delay, Delivery::Dial { ticket, life, broker });
+        ticket
+    }
+
+    /// A broker grants a connection, or a dead one's host refuses it.
+    pub fn answer_dial(&mut self, now: Time, ticket: Ticket, life: Life, broker: BrokerId, granted: bool) {
+        let delay = self.links.delay(Link { process: life.process, broker }, Way::Back);
+        let connection = granted.then(|| {
+            let id = ConnectionId(ticket.0);
+            let connection = Connection {
+                life,
+                broker,
+                client_holds: true,
+                server_holds: true,
+                silent_out: false,
+                silent_back: false,
+                last_out: now + delay,
+                last_back: now + delay,
+                outstanding: BTreeSet::new(),
+                at_work: None,
+                queue: VecDeque::new(),
+            };
+            self.connections.insert(id, connection);
+            id
+        });
+        self.schedule(now + delay, Delivery::Dialled { ticket, connection, life, broker });
+    }
+
+    /// A client sends a request; `later` comes on top of the link's delay. False if the connection is gone.
+    pub fn send(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        ticket: Ticket,
+        request: Request,
+        later: Duration,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.client_holds)
+        else {
+            return false;
+        };
+        connection.outstanding.insert(ticket);
+        if connection.silent_out {
+            return true;
+        }
+        let at = self.links.delay(connection.link(), Way::Out) + later;
+        let at = (now + at).max(connection.last_out);
+        connection.last_out = at;
+        self.schedule(at, Delivery::Request { connection: id, ticket, request });
+        true
+    }
+
+    /// A server answers; `later` comes on top of the link's delay.
+    pub fn answer(&mut self, now: Time, id: ConnectionId, ticket: Ticket, answer: Answer, later: Duration) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.silent_back || !connection.server_holds {
+            return;
+        }
+        let at = self.links.delay(connection.link(), Way::Back) + later;
+        let at = (now + at).max(connection.last_back);
+        connection.last_back = at;
+        self.schedule(at, Delivery::Answer { connection: id, ticket, answer });
+    }
+
+    /// Nothing passes a connection any more, one way.
+    pub fn silence(&mut self, id: ConnectionId, way: Way) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            match way {
+                Way::Out => connection.silent_out = true,
+                Way::Back => connection.silent_back = true,
+            }
+        }
+    }
+
+    /// A request has arrived: what the server is to do now, if it is not at work on another.
+    pub fn arrived(&mut self, id: ConnectionId, ticket: Ticket, request: Request) -> Option<Request> {
+        let connection = self.connections.get_mut(&id).filter(|connection| connection.server_holds)?;
+        if connection.at_work.is_some() {
+            connection.queue.push_back((ticket, request));
+            return None;
+        }
+        connection.at_work = Some(ticket);
+        Some(request)
+    }
+
+    /// A server is done with a request: the next one, if another waits.
+    pub fn done(&mut self, id: ConnectionId) -> Option<(Ticket, Request)> {
+        let connection = self.connections.get_mut(&id).filter(|connection| connection.server_holds)?;
+        let next = connection.queue.pop_front();
+        connection.at_work = next.as_ref().map(|(ticket, _)| *ticket);
+        next
+    }
+
+    /// A client gives a connection up: who waited for answers. The server learns of it behind all that was sent.
+    pub fn give_up(&mut self, now: Time, id: ConnectionId) -> Vec<Ticket> {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.client_holds)
+        else {
+            return Vec::new();
+        };
+        connection.client_holds = false;
+        let waiting = std::mem::take(&mut connection.outstanding).into_iter().collect();
+        // A silent connection's farewell is lost too; the server forgets it as its own timers end.
+        let at = self.links.delay(connection.link(), Way::Out);
+        let at = (now + at).max(connection.last_out);
+        connection.last_out = at;
+        self.schedule(at, Delivery::ClientGone { connection: id });
+        waiting
+    }
+
+    /// A server gives a connection up.
+    pub fn hang_up(&mut self, now: Time, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.server_holds)
+        else {
+            return;
+        };
+        connection.server_holds = false;
+        connection.queue.clear();
+        connection.at_work = None;
+        let at = self.links.delay(connection.link(), Way::Back);
+        let at = (now + at).max(connection.last_back);
+        connection.last_back = at;
+        self.schedule(at, Delivery::ServerGone { connection: id });
+    }
+
+    /// The server has learnt that a client is gone: what it was at work on.
+    pub fn client_gone(&mut self, id: ConnectionId) -> Option<Ticket> {
+        self.connections.remove(&id).and_then(|connection| connection.at_work)
+    }
+
+    /// The client has learnt that a server is gone: who waited for answers.
+    pub fn server_gone(&mut self, id: ConnectionId) -> Vec<Ticket> {
+        let Some(connection) = self.connections.remove(&id) else { return Vec::new() };
+        connection.outstanding.into_iter().collect()
+    }
+
+    /// An answer has arrived: whether its client still waits.
+    pub fn answered(&mut self, id: ConnectionId, ticket: Ticket) -> bool {
+        let connection = self.connections.get_mut(&id).filter(|connection| connection.client_holds);
+        connection.is_some_and(|connection| connection.outstanding.remove(&ticket))
+    }
+
+    /// The connections that a process holds.
+    pub fn held_by(&self, life: Life) -> Vec<ConnectionId> {
+        let held = self.connections.iter().filter(|(_, c)| c.life == life && c.client_holds);
+        held.map(|(id, _)| *id).collect()
+    }
+
+    /// The connections that a broker holds.
+    pub fn held_at(&self, broker: BrokerId) -> Vec<ConnectionId> {
+        let held = self.connections.iter().filter(|(_, c)| c.broker == broker && c.server_holds);
+        held.map(|(id, _)| *id).collect()
+    }
+
+    /// What arrives now. What a blocked link stops is put off until the link is whole.
+    pub fn arrive(&mut self, now: Time) -> Option<Delivery> {
+        loop {
+            let entry = self.deliveries.first_entry().filter(|entry| entry.key().0 <= now)?;
+            let delivery = entry.remove();
+            let Some(link) = self.link_of(&delivery) else { continue };
+            match self.links.blocked(now, link) {
+                Some(until) => self.schedule(until, delivery),
+                None => return Some(delivery),
+            }
+        }
+    }
+
+    fn link_of(&self, delivery: &Delivery) -> Option<Link> {
+        match delivery {
+            Delivery::Dial { life, broker, .. } | Delivery::Dialled { life, broker, .. } => {
+                Some(Link { process: life.process, broker: *broker })
+            }
+            Delivery::Request { connection, .. }
+            | Delivery::ClientGone { connection }
+            | Delivery::Answer { connection, .. }
+            | Delivery::ServerGone { connection } => self.connections.get(connection).map(Connection::link),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_cluster::message::DescribeClusterRequest;
+
+    use super::*;
+    use crate::seed::Seed;
+
+    const LIFE: Life = Life { process: 0, nth: 0 };
+    const BROKER: BrokerId = BrokerId(1);
+
+    fn connected() -> (Network, ConnectionId) {
+        let mut network = Network::new(Seed(1).stream("links"));
+        let ticket = network.dial(Time::ZERO, LIFE, BROKER);
+        assert!(matches!(network.arrive(Time::MAX), Some(Delivery::Dial { .. })));
+        network.answer_dial(Time::ZERO, ticket, LIFE, BROKER, true);
+        match network.arrive(Time::MAX) {
+            Some(Delivery::Dialled { connection: Some(connection), .. }) => (network, connection),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send(network: &mut Network, connection: ConnectionId, later: Duration) -> Ticket {
+        let ticket = network.ticket();
+        let request = Request::from(DescribeClusterRequest);
+        assert!(network.send(Time::ZERO, connection, ticket, request, later));
+        ticket
+    }
+
+    fn arrived(network: &mut Network, now: Time) -> Vec<Ticket> {
+        std::iter::from_fn(|| network.arrive(now))
+            .map(|delivery| match delivery {
+                Delivery::Request { ticket, .. } => ticket,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_slow_holds_up_what_follows() {
+        let (mut network, connection) = connected();
+        let slow = send(&mut network, connection, Duration::from_secs(9));
+        let next = send(&mut network, connection, Duration::ZERO);
+        assert_eq!(arrived(&mut network, Time::from_millis(8_999)), []);
+        assert_eq!(arrived(&mut network, Time::from_millis(9_100)), [slow, next]);
+    }
+
+    #[test]
+    fn what_a_blocked_link_stops_comes_when_it_is_whole() {
+        let (mut network, connection) = connected();
+        network.links.isolate_broker(BROKER, Time::from_millis(5_000));
+        let first = send(&mut network, connection, Duration::ZERO);
+        let second = send(&mut network, connection, Duration::ZERO);
+        assert_eq!(arrived(&mut network, Time::from_millis(4_999)), []);
+        assert_eq!(arrived(&mut network, Time::from_millis(5_000)), [first, second]);
+    }
+
+    #[test]
+    fn a_server_works_on_one_request_of_a_connection_at_a_time() {
+        let (mut network, connection) = connected();
+        let tickets = [(); 3].map(|()| network.ticket());
+        let request = || Request::from(DescribeClusterRequest);
+        assert!(network.arrived(connection, tickets[0], request()).is_some());
+        assert!(network.arrived(connection, tickets[1], request()).is_none());
+        assert!(network.arrived(connection, tickets[2], request()).is_none());
+        let mut next = || network.done(connection).map(|(ticket, _)| ticket);
+        assert_eq!([next(), next(), next()], [Some(tickets[1]), Some(tickets[2]), None]);
+    }
+
+    #[test]
+    fn a_client_that_gave_up_is_told_nothing_and_its_requests_arrive_all_the_same() {
+        let (mut network, connection) = connected();
+        let ticket = send(&mut network, connection, Duration::from_secs(1));
+        assert_eq!(network.give_up(Time::ZERO, connection), [ticket]);
+        assert!(matches!(network.arrive(Time::MAX), Some(Delivery::Request { .. })));
+        assert!(network.connection(connection).is_some_and(|connection| !connection.client_holds));
+        assert!(!network.answered(connection, ticket));
+        assert!(matches!(network.arrive(Time::MAX), Some(Delivery::ClientGone { .. })));
+    }
+
+    #[test]
+    fn a_silent_connection_takes_requests_and_delivers_none() {
+        let (mut network, connection) = connected();
+        network.silence(connection, Way::Out);
+        let ticket = send(&mut network, connection, Duration::ZERO);
+        assert_eq!(arrived(&mut network, Time::MAX), []);
+        assert_eq!(network.give_up(Time::ZERO, connection), [ticket]);
+    }
+}

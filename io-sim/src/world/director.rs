@@ -1,0 +1,471 @@
+//! Directs a world: starts its processes, lets the plan's faults strike and heal, and sees to it that all comes to rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use evenkeel_cluster::Input;
+use evenkeel_cluster::message::BrokerAddress;
+use evenkeel_core::model::{BrokerId, PartitionId, Time};
+use futures_util::{FutureExt, select_biased};
+use madsim::runtime::{Handle, NodeHandle};
+
+use super::node::{self, Birth, Exits};
+use super::runtime::{SimRuntime, sleep_until};
+use super::scenario::Scenario;
+use super::state::Shared;
+use super::truth;
+use crate::checkers::{Breach, Law};
+use crate::faults::Stroke;
+use crate::faults::plan::FaultPlan;
+use crate::history::{End, Happening, Life, ServiceNo};
+use crate::network::link::Link;
+use crate::seed::Seed;
+use crate::trace::Kind;
+
+const STROKE: Kind = Kind::new("FAULT");
+
+/// How long a process that ended by itself stays down.
+const RESTART: Duration = Duration::from_secs(1);
+/// How long a stop may take beyond the library's own limit.
+const STOP: Duration = Duration::from_secs(40);
+
+/// What is to be done at a time.
+#[derive(Debug, Clone, Copy)]
+enum Todo {
+    Strike(Stroke),
+    Start(u16),
+    Resume(Life),
+    StartBroker(BrokerId),
+}
+
+/// A process of the world.
+struct Process {
+    role: Role,
+    lives: u16,
+    present: Option<Present>,
+    /// After how long it starts again once it has stopped.
+    down: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Service(ServiceNo),
+    Producer(usize),
+}
+
+/// A life that goes on.
+struct Present {
+    life: Life,
+    node: NodeHandle,
+    stop: Sender<()>,
+    paused: bool,
+}
+
+impl Present {
+    fn ask_to_stop(&self, shared: &Shared) {
+        shared.lock().tell(Happening::StopAsked { life: self.life });
+        // A process that has just ended by itself needs no word.
+        let _ = self.stop.try_send(());
+    }
+}
+
+/// See the [module](self).
+pub(crate) struct Director {
+    shared: Shared,
+    scenario: Arc<Scenario>,
+    plan: Arc<FaultPlan>,
+    seed: Seed,
+    brokers: Arc<[BrokerId]>,
+    processes: Vec<Process>,
+    todo: BTreeMap<(Time, u64), Todo>,
+    sequence: u64,
+    exits: (Exits, Receiver<(Life, End)>),
+    /// Ended processes start again.
+    restarts: bool,
+}
+
+impl Director {
+    pub(crate) fn new(
+        shared: Shared,
+        scenario: Arc<Scenario>,
+        plan: Arc<FaultPlan>,
+        seed: Seed,
+        brokers: Arc<[BrokerId]>,
+    ) -> Self {
+        let services = (0..).map(ServiceNo).zip(&scenario.instances);
+        let services = services.flat_map(|(service, count)| (0..*count).map(move |_| Role::Service(service)));
+        let producers = (0..scenario.producers.len()).map(Role::Producer);
+        let process = |role| Process { role, lives: 0, present: None, down: RESTART };
+        let processes = services.chain(producers).map(process).collect();
+        let mut director = Self {
+            shared,
+            scenario,
+            plan: Arc::clone(&plan),
+            seed,
+            brokers,
+            processes,
+            todo: BTreeMap::new(),
+            sequence: 0,
+            exits: async_channel::unbounded(),
+            restarts: true,
+        };
+        for (at, stroke) in &plan.strokes {
+            director.plan_at(*at, Todo::Strike(*stroke));
+        }
+        director
+    }
+
+    fn plan_at(&mut self, at: Time, todo: Todo) {
+        self.sequence += 1;
+        self.todo.insert((at, self.sequence), todo);
+    }
+
+    /// Runs the world until it has come to rest, or a law is broken.
+    pub(crate) async fn direct(&mut self) {
+        for nth in 0..self.processes.len() {
+            self.start(nth as u16);
+        }
+        self.until(self.plan.quiet_at).await;
+        self.calm();
+        let patience = self.shared.now() + self.scenario.patience;
+        while !self.is_over() {
+            let pending = self.pending();
+            if pending.is_empty() {
+                break;
+            }
+            if self.shared.now() >= patience {
+                let story = format!(
+                    "not at rest {:?} after the last fault: {}",
+                    self.scenario.patience,
+                    pending.join("; ")
+                );
+                self.shared.lock().break_law(Breach::new(Law::Liveness, story));
+                break;
+            }
+            self.until(self.shared.now() + Duration::from_secs(1)).await;
+        }
+        if !self.is_over() {
+            self.stop_all().await;
+        }
+        self.shared.lock().rest();
+        self.bury_all().await;
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.lock().is_over()
+    }
+
+    /// Does what is to be done until then.
+    async fn until(&mut self, end: Time) {
+        while !self.is_over() {
+            let now = self.shared.now();
+            if let Some(entry) = self.todo.first_entry().filter(|entry| entry.key().0 <= now) {
+                let todo = entry.remove();
+                self.perform(todo);
+                continue;
+            }
+            if now >= end {
+                return;
+            }
+            let next = self.todo.first_key_value().map_or(end, |((at, _), _)| end.min(*at));
+            // A law that was broken is noticed soon.
+            let next = next.min(now + Duration::from_secs(1));
+            let exits = self.exits.1.clone();
+            let exited = select_biased! {
+                exited = exits.recv().fuse() => exited.ok(),
+                () = sleep_until(&self.shared, next).fuse() => None,
+            };
+            if let Some((life, end)) = exited {
+                self.exited(life, end);
+            }
+        }
+    }
+
+    fn perform(&mut self, todo: Todo) {
+        match todo {
+            Todo::Strike(stroke) => self.strike(stroke),
+            Todo::Start(process) => self.start(process),
+            Todo::Resume(life) => self.resume(life),
+            Todo::StartBroker(broker) => self.start_broker(broker),
+        }
+    }
+
+    fn start(&mut self, number: u16) {
+        let process = &mut self.processes[usize::from(number)];
+        if process.present.is_some() {
+            return;
+        }
+        let life = Life { process: number, nth: process.lives };
+        process.lives += 1;
+        process.down = RESTART;
+        let role = process.role;
+        let node = Handle::current().create_node().name(life.to_string()).build();
+        let (stop, stopped) = async_channel::unbounded();
+        let (service, handlers) = match role {
+            Role::Service(service) => {
+                (service, node::handlers_of(&self.scenario, crate::history::GroupNo(service.0)))
+            }
+            Role::Producer(_) => (ServiceNo(self.scenario.facts.services.len() as u16 - 1), Vec::new()),
+        };
+        {
+            let mut state = self.shared.lock();
+            state.living.insert(number, life);
+            state.tell(Happening::LifeBegan { life, service, handlers: handlers.into() });
+        }
+        let entropy = self.seed.stream("entropy").of(number.into()).of(life.nth.into());
+        let runtime = SimRuntime::new(self.shared.clone(), node.clone(), life, entropy);
+        let birth = Birth {
+            runtime: runtime.clone(),
+            brokers: Arc::clone(&self.brokers),
+            scenario: Arc::clone(&self.scenario),
+            seed: self.seed,
+            stop: stopped,
+            exits: self.exits.0.clone(),
+        };
+        use evenkeel_core::ports::Runtime;
+        match role {
+            Role::Service(service) => runtime.spawn(node::serve(birth, service)),
+            Role::Producer(nth) => runtime.spawn(node::produce(birth, nth)),
+        }
+        self.processes[usize::from(number)].present = Some(Present { life, node, stop, paused: false });
+    }
+
+    /// A life ends: its node goes, and so do its connections.
+    fn end(&mut self, number: u16, end: End) {
+        let Some(present) = self.processes[usize::from(number)].present.take() else { return };
+        {
+            let mut state = self.shared.lock();
+            let now = state.now();
+            state.tell(Happening::LifeEnded { life: present.life, end });
+            state.living.remove(&number);
+            state.sending.retain(|_, life| *life != present.life);
+            for connection in state.network.held_by(present.life) {
+                state.network.give_up(now, connection);
+            }
+            state.seats.retain(|(life, ..), _| *life != present.life);
+            state.wake_pump();
+        }
+        let handle = Handle::current();
+        // A node that stands still must go on before it can be killed: destructors run.
+        handle.resume(present.node.id());
+        handle.kill(present.node.id());
+    }
+
+    fn exited(&mut self, life: Life, end: End) {
+        let process = &self.processes[usize::from(life.process)];
+        if process.present.as_ref().is_some_and(|present| present.life == life) {
+            let down = process.down;
+            self.end(life.process, end);
+            if self.restarts {
+                self.plan_at(self.shared.now() + down, Todo::Start(life.process));
+            }
+        }
+    }
+
+    fn resume(&mut self, life: Life) {
+        if let Some(present) = &mut self.processes[usize::from(life.process)].present
+            && present.life == life
+            && present.paused
+        {
+            present.paused = false;
+            self.shared.lock().tell(Happening::Resumed { life });
+            Handle::current().resume(present.node.id());
+        }
+    }
+
+    fn start_broker(&mut self, broker: BrokerId) {
+        let mut state = self.shared.lock();
+        if !state.alive.contains(&broker) {
+            state.strike_cluster(Input::BrokerStarted { address: address(broker) });
+        }
+    }
+
+    fn strike(&mut self, stroke: Stroke) {
+        let now = self.shared.now();
+        self.shared.lock().note(STROKE, stroke.family() as u64, 0, || stroke.to_string());
+        let stroke = self.aimed(stroke);
+        let (processes, brokers) = (self.processes.len() as u16, self.scenario.brokers);
+        let process = |number: u16| number % processes;
+        let broker = |number: u16| BrokerId(i32::from(number % brokers) + 1);
+        match stroke {
+            Stroke::Crash { process: number, down } => {
+                let number = process(number);
+                if self.processes[usize::from(number)].present.is_some() {
+                    self.end(number, End::Crashed);
+                    self.plan_at(now + down, Todo::Start(number));
+                }
+            }
+            Stroke::Pause { process: number, lasting } => {
+                let number = process(number);
+                if let Some(present) = &mut self.processes[usize::from(number)].present
+                    && !present.paused
+                {
+                    present.paused = true;
+                    let life = present.life;
+                    self.shared.lock().tell(Happening::Paused { life });
+                    Handle::current().pause(present.node.id());
+                    self.plan_at(now + lasting, Todo::Resume(life));
+                }
+            }
+            Stroke::Stop { process: number, down } => {
+                let process = &mut self.processes[usize::from(process(number))];
+                process.down = down;
+                if let Some(present) = &process.present {
+                    present.ask_to_stop(&self.shared);
+                }
+            }
+            Stroke::JumpClock { process: number, by_micros } => {
+                let number = process(number);
+                let mut state = self.shared.lock();
+                let skew = state.skew.entry(number).or_default();
+                *skew = skew.saturating_add(by_micros);
+            }
+            Stroke::IsolateBroker { broker: number, lasting } => {
+                self.shared.lock().network.links.isolate_broker(broker(number), now + lasting);
+            }
+            Stroke::IsolateProcess { process: number, lasting } => {
+                self.shared.lock().network.links.isolate_process(process(number), now + lasting);
+            }
+            Stroke::Cut { process: number, broker: other, lasting } => {
+                let link = Link { process: process(number), broker: broker(other) };
+                self.shared.lock().network.links.cut(link, now + lasting);
+            }
+            Stroke::KillBroker { broker: number, down } => {
+                let broker = broker(number);
+                self.shared.lock().strike_cluster(Input::BrokerDied { broker });
+                self.plan_at(now + down, Todo::StartBroker(broker));
+            }
+            Stroke::MoveLeader { partition, to } => {
+                let places: Vec<_> = self.places().collect();
+                let (topic, partition) = places[usize::from(partition) % places.len()].clone();
+                let input = Input::MoveLeader { topic, partition, to: broker(to) };
+                self.shared.lock().strike_cluster(input);
+            }
+            Stroke::MoveCoordinator { group, to } => {
+                let groups = &self.scenario.facts.groups;
+                let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
+                self.shared.lock().strike_cluster(Input::MoveCoordinator { group, to: broker(to) });
+            }
+            Stroke::Evict { group, member } => {
+                let groups = &self.scenario.facts.groups;
+                let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
+                self.shared.lock().evict(&group, usize::from(member));
+            }
+            // Nobody owns the partition, or there is no database in this world.
+            Stroke::CrashOwner { .. }
+            | Stroke::PauseOwner { .. }
+            | Stroke::RestartDatabase { .. }
+            | Stroke::EmptyPool { .. } => {}
+        }
+    }
+
+    /// A stroke at an owner becomes one at a process.
+    fn aimed(&self, stroke: Stroke) -> Stroke {
+        let (Stroke::CrashOwner { partition, .. } | Stroke::PauseOwner { partition, .. }) = stroke else {
+            return stroke;
+        };
+        let places: Vec<_> = self.places().collect();
+        let (topic, number) = &places[usize::from(partition) % places.len()];
+        let state = self.shared.lock();
+        let place = truth::place(&self.scenario.facts, topic, *number);
+        match (stroke, place.and_then(|place| state.truth.owner(place))) {
+            (Stroke::CrashOwner { down, .. }, Some(owner)) => Stroke::Crash { process: owner.process, down },
+            (Stroke::PauseOwner { lasting, .. }, Some(owner)) => {
+                Stroke::Pause { process: owner.process, lasting }
+            }
+            (stroke, _) => stroke,
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = (Arc<str>, PartitionId)> + '_ {
+        self.scenario.facts.topics.iter().flat_map(|topic| {
+            (0..topic.partitions as i32).map(|partition| (Arc::clone(&topic.name), PartitionId(partition)))
+        })
+    }
+
+    /// All faults are over and healed.
+    fn calm(&mut self) {
+        self.shared.lock().network.links.heal();
+        for todo in std::mem::take(&mut self.todo).into_values() {
+            match todo {
+                Todo::Strike(_) => {}
+                Todo::Start(_) | Todo::Resume(_) | Todo::StartBroker(_) => self.perform(todo),
+            }
+        }
+        let mut state = self.shared.lock();
+        state.tell(Happening::Quiet);
+        state.wake_pump();
+    }
+
+    /// What is not at rest.
+    fn pending(&self) -> Vec<String> {
+        let mut pending = Vec::new();
+        for process in self.processes.iter().filter(|process| process.present.is_none()) {
+            pending.push(format!("a process of {:?} is down", process.role));
+        }
+        let members: Vec<usize> = (0..self.scenario.facts.groups.len())
+            .map(|group| {
+                let is_member = |process: &&Process| {
+                    process.role == Role::Service(ServiceNo(group as u16)) && process.present.is_some()
+                };
+                self.processes.iter().filter(is_member).count()
+            })
+            .collect();
+        let mut state = self.shared.lock();
+        for (nth, sends) in self.scenario.producers.iter().enumerate() {
+            let done = state.produced.get(&nth).copied().unwrap_or_default();
+            if done < sends.len() {
+                pending.push(format!("producer {nth} is at {done} of {}", sends.len()));
+            }
+        }
+        for (send, life) in &state.sending {
+            pending.push(format!("{life} waits for {send}"));
+        }
+        state.pending(&members, &mut pending);
+        pending
+    }
+
+    /// Everybody is asked to stop, and has to, cleanly.
+    async fn stop_all(&mut self) {
+        self.restarts = false;
+        let deadline = self.shared.now() + STOP;
+        for process in &self.processes {
+            if let Some(present) = &process.present {
+                present.ask_to_stop(&self.shared);
+            }
+        }
+        while self.processes.iter().any(|process| process.present.is_some()) && !self.is_over() {
+            if self.shared.now() >= deadline {
+                let story = format!("a process did not stop within {STOP:?}");
+                self.shared.lock().break_law(Breach::new(Law::Liveness, story));
+                return;
+            }
+            let exits = self.exits.1.clone();
+            let exited = select_biased! {
+                exited = exits.recv().fuse() => exited.ok(),
+                () = sleep_until(&self.shared, self.shared.now() + Duration::from_secs(1)).fuse() => None,
+            };
+            let Some((life, end)) = exited else { continue };
+            if end == (End::Stopped { clean: false }) {
+                let story = format!("{life} left work undone although nothing was wrong any more");
+                self.shared.lock().break_law(Breach::new(Law::Liveness, story));
+            }
+            self.exited(life, end);
+        }
+    }
+
+    /// Nothing of the world is left running.
+    async fn bury_all(&mut self) {
+        for number in 0..self.processes.len() {
+            self.end(number as u16, End::Crashed);
+        }
+        madsim::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Where a broker is said to be.
+pub(crate) fn address(broker: BrokerId) -> BrokerAddress {
+    BrokerAddress { broker, host: format!("broker-{broker}").into(), port: 9092 }
+}

@@ -1,0 +1,174 @@
+//! The world's own handlers: they do what the plan says to the event at hand, and tell the history.
+
+use std::time::Duration;
+
+use evenkeel_core::model::{Event, HandlerError, Offset};
+use evenkeel_core::ports::Runtime;
+use serde::{Deserialize, Serialize};
+
+use super::runtime::SimRuntime;
+use crate::faults::Chance;
+use crate::history::{CallNo, EventNo, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo};
+use crate::seed::Stream;
+
+/// What the world's events carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// The event's number.
+    pub(crate) event: u32,
+}
+
+/// One handler in one process.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) runtime: SimRuntime,
+    pub(crate) handler: HandlerNo,
+    pub(crate) topic: TopicNo,
+    /// How long a call takes at most when nothing goes wrong.
+    pub(crate) handling: Duration,
+    pub(crate) limit: Duration,
+    /// See [`Scenario::leak`](super::scenario::Scenario::leak).
+    pub(crate) leak: Option<fn() -> Duration>,
+    pub(crate) stream: Stream,
+}
+
+/// How a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Ends(RunEnd),
+    Hangs,
+}
+
+impl Worker {
+    /// Handles one event.
+    pub(crate) async fn handle(&self, event: Event<Item>) -> Result<(), HandlerError> {
+        let call = self.runtime.shared().lock().next_call();
+        let run = self.begin(call, &event);
+        let end = self.go(&[number(&event)]).await;
+        run.end(end);
+        answer(end)
+    }
+
+    /// Handles a batch: it fails as a whole if one of its events does.
+    pub(crate) async fn handle_all(&self, events: Vec<Event<Item>>) -> Result<(), HandlerError> {
+        let call = self.runtime.shared().lock().next_call();
+        let runs: Vec<_> = events.iter().map(|event| self.begin(call, event)).collect();
+        let numbers: Vec<_> = events.iter().map(number).collect();
+        let end = self.go(&numbers).await;
+        for run in runs {
+            run.end(end);
+        }
+        answer(end)
+    }
+
+    fn begin(&self, call: CallNo, event: &Event<Item>) -> Run {
+        let life = self.runtime.life();
+        let mut state = self.runtime.shared().lock();
+        let run = state.next_run();
+        if state.lives(life) {
+            state.claims.insert(event.claim_key(), (self.handler, number(event)));
+            state.tell(Happening::RunBegan {
+                run,
+                call,
+                life,
+                handler: self.handler,
+                place: Place { topic: self.topic, partition: event.partition() },
+                offset: Offset(event.offset().0),
+                event: number(event),
+                attempt: event.attempt().get(),
+            });
+        }
+        drop(state);
+        Run { runtime: self.runtime.clone(), life, run, is_open: true }
+    }
+
+    /// Takes its time, and ends as the plan says.
+    async fn go(&self, events: &[EventNo]) -> RunEnd {
+        let (takes, course) = self.decide(events);
+        if !takes.is_zero() {
+            self.runtime.sleep_until(self.runtime.now() + takes).await;
+        }
+        match course {
+            Course::Ends(end) => end,
+            Course::Hangs => std::future::pending().await,
+        }
+    }
+
+    fn decide(&self, events: &[EventNo]) -> (Duration, Course) {
+        let mut state = self.runtime.shared().lock();
+        let now = state.now();
+        let mut takes = self.leak.map_or(Duration::ZERO, |leak| leak());
+        let mut end = RunEnd::Done;
+        for event in events {
+            let entity = u64::from(self.handler.0) << 32 | u64::from(event.0);
+            // Half of all calls answer at once.
+            let mut usual = self.stream.nth(entity);
+            if usual.once_in(2) {
+                let most = self.handling.as_micros() as u64;
+                takes = takes.max(Duration::from_micros(usual.log_uniform(1_000, most)));
+            }
+            let mut strikes = |chance| state.dice.strikes(now, chance, entity);
+            if strikes(Chance::HandlerHangs).is_some() {
+                return (takes, Course::Hangs);
+            }
+            if let Some(mut draw) = strikes(Chance::HandlerSlow) {
+                let most = self.limit.as_micros() as u64 / 2;
+                takes = takes.max(Duration::from_micros(draw.between(1_000, most)));
+            }
+            if strikes(Chance::HandlerFails).is_some() {
+                end = RunEnd::Failed;
+            }
+            if strikes(Chance::HandlerPanics).is_some() {
+                end = RunEnd::Panicked;
+            }
+            if state.judge.ledger().sent(*event).is_some_and(|sent| sent.nature == Nature::Poison) {
+                end = if event.0.is_multiple_of(2) { RunEnd::Permanent } else { RunEnd::Failed };
+            }
+        }
+        (takes, Course::Ends(end))
+    }
+}
+
+fn number(event: &Event<Item>) -> EventNo {
+    EventNo(event.payload.event)
+}
+
+fn answer(end: RunEnd) -> Result<(), HandlerError> {
+    match end {
+        RunEnd::Done => Ok(()),
+        RunEnd::Permanent => Err(HandlerError::permanent("poison")),
+        RunEnd::Ignored => Err(HandlerError::ignore("not for this handler")),
+        RunEnd::Panicked => panic!("planned"),
+        RunEnd::Failed | RunEnd::World | RunEnd::Dropped => Err(HandlerError::retry("planned")),
+    }
+}
+
+/// A run that has begun. Dropping it without an end says that its future was dropped; of a dead process nothing is told.
+struct Run {
+    runtime: SimRuntime,
+    life: Life,
+    run: RunNo,
+    is_open: bool,
+}
+
+impl Run {
+    fn end(mut self, end: RunEnd) {
+        self.tell(end);
+    }
+
+    fn tell(&mut self, end: RunEnd) {
+        self.is_open = false;
+        let mut state = self.runtime.shared().lock();
+        if state.lives(self.life) {
+            state.tell(Happening::RunEnded { run: self.run, end });
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.tell(RunEnd::Dropped);
+        }
+    }
+}

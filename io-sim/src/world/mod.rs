@@ -1,0 +1,231 @@
+//! The world: the real library on a simulated scheduler, over a simulated network and cluster, under a plan of faults.
+//!
+//! [`run`] runs one world, on a thread of its own so that nothing of an earlier one is left, and reports. The
+//! same scenario and plan give the same [`Report`], hash for hash.
+
+mod decode;
+mod director;
+mod handler;
+mod kafka;
+mod node;
+mod pump;
+mod rest;
+mod runtime;
+pub mod scenario;
+mod server;
+mod state;
+mod telling;
+mod truth;
+
+use std::fmt;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use evenkeel_cluster::message::{CreateTopicsRequest, NewTopic};
+use evenkeel_cluster::{Cluster, ClusterConfig};
+use evenkeel_core::model::{BrokerId, Time};
+use madsim::runtime::{Handle, Runtime};
+use madsim::time::TimeHandle;
+
+use self::director::{Director, address};
+use self::pump::Pump;
+use self::runtime::SimRuntime;
+use self::scenario::Scenario;
+pub use self::state::Trouble;
+use self::state::{Shared, WALL};
+use crate::checkers::{Breach, Tested};
+use crate::faults::plan::{FaultPlan, Occasion};
+use crate::faults::swarm;
+use crate::history::{History, Life};
+use crate::seed::Seed;
+use crate::trace::{Detail, Trace};
+
+/// The thread of a world has this name, by which its planned panics are known.
+const THREAD: &str = "evenkeel-world";
+/// The process that is none.
+const NOBODY: Life = Life { process: u16::MAX, nth: 0 };
+
+/// How a world ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything came to rest, and every law held.
+    Clean,
+    /// A law was broken.
+    Broken {
+        /// At which step.
+        step: u64,
+        /// Which, and how.
+        breach: Breach,
+    },
+    /// Something else is wrong.
+    Trouble(Trouble),
+}
+
+/// What came of a world.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its seed.
+    pub seed: Seed,
+    /// The plan it ran under.
+    pub plan: Arc<FaultPlan>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Every step of it.
+    pub trace: Trace,
+    /// What happened.
+    pub history: History,
+    /// How often each law was put to the test.
+    pub tested: Tested,
+    /// The chances that struck.
+    pub struck: Vec<Occasion>,
+    /// How much virtual time passed.
+    pub elapsed: Duration,
+    /// How often tasks were polled.
+    pub polls: u64,
+    /// How many requests the cluster took.
+    pub requests: u64,
+}
+
+/// For how long faults go on in the world of a seed.
+pub const ACTIVE: Duration = Duration::from_secs(60);
+
+/// Runs the world of a seed: its scenario and its faults are drawn.
+#[must_use]
+pub fn drawn(seed: Seed, detail: Detail) -> Report {
+    let scenario = Scenario::draw(seed, ACTIVE);
+    let plan = swarm::draw(seed, &scenario.shape(ACTIVE));
+    run(&scenario, &plan, seed, detail)
+}
+
+impl Report {
+    /// Whether everything came to rest, and every law held.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.outcome == Outcome::Clean
+    }
+}
+
+impl fmt::Display for Report {
+    /// What a person needs who has never seen the run: law, step, seed, hash, plan, and the command that replays it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seed = self.seed;
+        match &self.outcome {
+            Outcome::Clean => {
+                writeln!(f, "seed {seed} came to rest after {:.1?}, and all laws held", self.elapsed)?
+            }
+            Outcome::Broken { step, breach } => writeln!(f, "seed {seed} broke {breach} (step {step})")?,
+            Outcome::Trouble(Trouble::Panic(what)) => writeln!(f, "seed {seed}: a task panicked: {what}")?,
+            Outcome::Trouble(Trouble::Livelock(polls)) => {
+                writeln!(f, "seed {seed}: tasks were polled {polls} times, which is no progress but a loop")?;
+            }
+        }
+        writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
+        if !self.is_clean() {
+            writeln!(f, "to see it: cargo run -p sim-tests -- replay {seed}\nthe plan:\n{}", self.plan)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a world.
+///
+/// # Panics
+/// If no thread can be started for it.
+#[must_use]
+pub fn run(scenario: &Scenario, plan: &FaultPlan, seed: Seed, detail: Detail) -> Report {
+    hush();
+    let (scenario, plan) = (Arc::new(scenario.clone()), Arc::new(plan.clone()));
+    let facts = Arc::clone(&scenario.facts);
+    let kept = Arc::clone(&plan);
+    let inside = move || {
+        let runtime =
+            Runtime::with_seed_and_config(seed.stream("scheduler").number(), madsim::Config::default());
+        runtime.block_on(live(scenario, plan, seed, detail))
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a world has a thread of its own, or it would not be repeatable"
+    )]
+    let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(inside);
+    let ended = thread.expect("a thread can be started").join();
+    ended.unwrap_or_else(|_| Report {
+        seed,
+        plan: kept,
+        outcome: Outcome::Trouble(Trouble::Panic("the world itself panicked".to_owned())),
+        trace: Trace::default(),
+        history: History::new(facts),
+        tested: Tested::default(),
+        struck: Vec::new(),
+        elapsed: Duration::ZERO,
+        polls: 0,
+        requests: 0,
+    })
+}
+
+async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail: Detail) -> Report {
+    let brokers: Arc<[BrokerId]> = (1..=i32::from(scenario.brokers)).map(BrokerId).collect();
+    let config = ClusterConfig {
+        brokers: brokers.iter().copied().map(address).collect(),
+        started: WALL,
+        ..ClusterConfig::default()
+    };
+    let cluster = Cluster::new(config, seed.stream("cluster").number()).expect("the defaults are legal");
+    let time = TimeHandle::current();
+    let facts = Arc::clone(&scenario.facts);
+    let shared = Shared::new(seed, Arc::clone(&plan), facts, cluster, &brokers, detail, time);
+    create_topics(&shared, &scenario, brokers[0]);
+    let node = Handle::current().create_node().name("network").build();
+    let network = SimRuntime::new(shared.clone(), node.clone(), NOBODY, seed.stream("network"));
+    {
+        use evenkeel_core::ports::Runtime;
+        network.spawn(Pump::new(shared.clone()));
+    }
+    Director::new(shared.clone(), scenario, Arc::clone(&plan), seed, brokers).direct().await;
+    Handle::current().kill(node.id());
+    madsim::time::sleep(Duration::from_millis(1)).await;
+    let state = shared.lock();
+    let outcome = match (&state.breach, &state.trouble) {
+        (_, Some(trouble)) => Outcome::Trouble(trouble.clone()),
+        (Some((step, breach)), None) => Outcome::Broken { step: *step, breach: breach.clone() },
+        (None, None) => Outcome::Clean,
+    };
+    Report {
+        seed,
+        plan,
+        outcome,
+        trace: state.trace.clone(),
+        history: state.history.clone(),
+        tested: state.judge.tested().clone(),
+        struck: state.dice.struck().to_vec(),
+        elapsed: state.now().since(Time::ZERO),
+        polls: state.polls,
+        requests: state.inputs,
+    }
+}
+
+fn create_topics(shared: &Shared, scenario: &Scenario, controller: BrokerId) {
+    let topics = scenario.facts.topics.iter().map(|topic| NewTopic {
+        name: Arc::clone(&topic.name),
+        partitions: Some(topic.partitions as i32),
+        replication: None,
+        assignment: Vec::new(),
+        configs: Vec::new(),
+    });
+    let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };
+    shared.lock().query(controller, request.into());
+}
+
+/// Handlers panic by plan, and what they say is of no interest; who panics outside of a world is heard as ever.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let in_a_world = std::thread::current().name() == Some(THREAD);
+            let planned = info.payload_as_str() == Some("planned");
+            if !(in_a_world && planned) {
+                before(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,223 @@
+//! What runs in a process: a service with the library's own bus, or one that produces.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use evenkeel_core::engine::bus::{Bus, BusConfig, NoDatabase};
+use evenkeel_core::engine::consume::News;
+use evenkeel_core::error::{ProduceError, RegistrationError};
+use evenkeel_core::machine::consumer::Notice;
+use evenkeel_core::model::{BrokerId, Event, NewEvent, Topic};
+use evenkeel_core::ports::Runtime;
+
+use super::handler::{Item, Worker};
+use super::kafka::SimKafka;
+use super::runtime::SimRuntime;
+use super::scenario::{PlannedSend, Scenario, TOPICS};
+use super::truth;
+use crate::checkers::{Breach, Law};
+use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo};
+use crate::seed::Seed;
+
+/// Says that a process has ended by itself.
+pub(crate) type Exits = Sender<(Life, End)>;
+
+/// What a process needs to begin.
+#[derive(Clone)]
+pub(crate) struct Birth {
+    pub(crate) runtime: SimRuntime,
+    pub(crate) brokers: Arc<[BrokerId]>,
+    pub(crate) scenario: Arc<Scenario>,
+    pub(crate) seed: Seed,
+    pub(crate) stop: Receiver<()>,
+    pub(crate) exits: Exits,
+}
+
+type SimBus = Bus<SimRuntime, SimKafka, NoDatabase>;
+
+impl Birth {
+    fn bus(&self) -> SimBus {
+        let kafka = SimKafka::new(self.runtime.clone(), Arc::clone(&self.brokers));
+        Bus::new(BusConfig::new("world"), self.runtime.clone(), Arc::new(kafka), Arc::new(NoDatabase))
+    }
+
+    async fn exit(&self, end: End) {
+        // The world may be over.
+        let _ = self.exits.send((self.runtime.life(), end)).await;
+    }
+}
+
+/// A process of a service: until it is told to stop.
+pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
+    let bus = birth.bus();
+    let group = GroupNo(service.0);
+    let handlers = handlers_of(&birth.scenario, group);
+    for handler in &handlers {
+        register(&birth, &bus, *handler).expect("the world's handlers are well formed");
+    }
+    observe(&birth, &bus, handlers);
+    let end = match bus.start().await {
+        Ok(running) => {
+            // The channel closes with the world.
+            let _ = birth.stop.recv().await;
+            let leftover = running.shutdown().await;
+            End::Stopped { clean: leftover.is_clean() }
+        }
+        Err(_) => End::Stopped { clean: false },
+    };
+    birth.exit(end).await;
+}
+
+/// The handlers of a group, in the order in which a service registers them.
+pub(crate) fn handlers_of(scenario: &Scenario, group: GroupNo) -> Vec<HandlerNo> {
+    let handlers = scenario.facts.numbered_handlers();
+    handlers.filter(|(_, handler)| handler.group == group).map(|(number, _)| number).collect()
+}
+
+fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), RegistrationError> {
+    let facts = Arc::clone(&birth.scenario.facts);
+    let handler = facts.handler(number);
+    let limit = |most: u32| NonZeroUsize::new(most as usize).unwrap_or(NonZeroUsize::MIN);
+    let topic: Topic<Item> = Topic::new(TOPICS[usize::from(handler.topic.0)]);
+    let subscription = bus
+        .consume(topic)
+        .group(&facts.groups[usize::from(handler.group.0)].name)
+        .on_failure(handler.on_failure)
+        .retry(handler.retry)
+        .ordering(handler.ordering)
+        .concurrency(limit(handler.concurrency))
+        .outstanding(limit(birth.scenario.outstanding.max(handler.batch * handler.concurrency)));
+    let worker = Worker {
+        runtime: birth.runtime.clone(),
+        handler: number,
+        topic: handler.topic,
+        handling: birth.scenario.handling,
+        limit: handler.retry.attempt_limit,
+        leak: birth.scenario.leak,
+        stream: birth.seed.stream("handling"),
+    };
+    if handler.batch > 1 {
+        let all = move |events: Vec<Event<Item>>| {
+            let worker = worker.clone();
+            async move { worker.handle_all(events).await }
+        };
+        subscription.batch(limit(handler.batch)).idempotent_batch(&handler.name, all)
+    } else {
+        let one = move |event: Event<Item>| {
+            let worker = worker.clone();
+            async move { worker.handle(event).await }
+        };
+        subscription.idempotent(&handler.name, one)
+    }
+}
+
+/// Tells the history what the library says of itself.
+fn observe(birth: &Birth, bus: &SimBus, handlers: Vec<HandlerNo>) {
+    let runtime = birth.runtime.clone();
+    let facts = Arc::clone(&birth.scenario.facts);
+    bus.observe(move |_, news| {
+        let life = runtime.life();
+        let mut state = runtime.shared().lock();
+        if !state.lives(life) {
+            return;
+        }
+        match news {
+            News::Notice(Notice::Discarded { handler, at, offset, attempts, .. }) => {
+                if let Some(place) = truth::place(&facts, at.topic.as_str(), at.partition) {
+                    let is_meant = |known: &HandlerNo| {
+                        let known = facts.handler(*known);
+                        known.name == *handler && known.topic == place.topic
+                    };
+                    let Some(handler) = handlers.iter().copied().find(is_meant) else { return };
+                    let (offset, attempts) = (*offset, *attempts);
+                    state.tell(Happening::GivenUp { life, handler, place, offset, attempts });
+                }
+            }
+            News::Notice(Notice::Bug { at, what }) => {
+                let story = format!("{life} stopped {at} for a bug that it found in itself: {what}");
+                state.break_law(Breach::new(Law::CommitSafety, story));
+            }
+            _ => {}
+        }
+    });
+}
+
+/// A process that produces what is left of its plan, one call after another.
+pub(crate) async fn produce(birth: Birth, producer: usize) {
+    let bus = birth.bus();
+    let life = birth.runtime.life();
+    let shared = birth.runtime.shared().clone();
+    loop {
+        let place = shared.lock().produced.get(&producer).copied().unwrap_or_default();
+        let Some(PlannedSend { at, events }) = birth.scenario.producers[producer].get(place).cloned() else {
+            break;
+        };
+        birth.runtime.sleep_until(at).await;
+        let send = {
+            let mut state = shared.lock();
+            if !state.lives(life) {
+                return;
+            }
+            // From here on the next life goes on behind it, for what becomes of it is unknown if this one ends.
+            state.produced.insert(producer, place + 1);
+            let send = state.next_send();
+            state.sending.insert(send, life);
+            state.tell(Happening::SendBegan { send, life, events: Arc::clone(&events) });
+            send
+        };
+        let outcome = bus.produce(events.iter().map(new_event)).await;
+        tell(&birth, send, &events, outcome);
+        if !birth.stop.is_empty() {
+            break;
+        }
+    }
+    // A process that has nothing more to produce lives on until it is told to stop.
+    let _ = birth.stop.recv().await;
+    drop(bus);
+    birth.runtime.sleep_until(birth.runtime.now() + Duration::from_millis(1)).await;
+    birth.exit(End::Stopped { clean: true }).await;
+}
+
+fn new_event(sent: &Sent) -> NewEvent {
+    let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
+    let event = match sent.nature {
+        Nature::Undecodable => topic.raw("application/json", "{"),
+        Nature::Good | Nature::Poison => topic.keyless(&Item { event: sent.event.0 }),
+    };
+    let event = event.id(sent.event.0.to_string());
+    match sent.key {
+        Some(key) => event.key(key.0),
+        None => event,
+    }
+}
+
+fn tell(
+    birth: &Birth,
+    send: SendNo,
+    events: &[Sent],
+    outcome: Result<Vec<evenkeel_core::machine::produce::Produced>, ProduceError>,
+) {
+    let written = |produced: &evenkeel_core::machine::produce::Produced| {
+        Fate::Written(produced.at.partition, produced.offset)
+    };
+    let fates = match &outcome {
+        Ok(produced) => produced.iter().map(written).collect(),
+        Err(ProduceError::Failed(outcomes)) => outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Ok(produced) => written(produced),
+                Err(failure) if failure.is_unknown() => Fate::Unknown,
+                Err(_) => Fate::Rejected,
+            })
+            .collect(),
+        // Nothing of the call was produced.
+        Err(_) => vec![Fate::Rejected; events.len()],
+    };
+    let mut state = birth.runtime.shared().lock();
+    state.sending.remove(&send);
+    if state.lives(birth.runtime.life()) {
+        state.tell(Happening::SendEnded { send, fates: fates.into() });
+    }
+}

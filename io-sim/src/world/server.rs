@@ -1,0 +1,366 @@
+//! The far side of the network: what arrives at brokers goes into the cluster, what comes out goes back, and what can be
+//! seen of it goes into the history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_cluster::message::{
+    Answer, CommitOffsetsAnswer, CommitOffsetsRequest, FetchAnswer, FetchOffsetsAnswer, JoinGroupAnswer,
+    Origin, Request, SyncGroupRequest,
+};
+use evenkeel_cluster::{Action, Input};
+use evenkeel_core::machine::Machine;
+use evenkeel_core::model::{BrokerId, RequestId, Time};
+
+use super::state::{Reply, State};
+use super::{decode, truth};
+use crate::faults::Chance;
+use crate::history::{Happening, Life, Place, Share};
+use crate::network::link::{Link, Way};
+use crate::network::{ConnectionId, Delivery, Ticket};
+use crate::trace::{Kind, digest};
+
+const DELIVERY: Kind = Kind::new("deliver");
+
+/// Requests that the world itself makes have numbers from here on.
+const OWN: u64 = 1 << 62;
+
+/// What of a request is needed once it is answered.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Join { group: Arc<str> },
+    Sync(SyncGroupRequest),
+    Commit(CommitOffsetsRequest),
+    Produce,
+    Other,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::JoinGroup(join) => Self::Join { group: Arc::clone(&join.group) },
+            Request::SyncGroup(sync) => Self::Sync(sync.clone()),
+            Request::CommitOffsets(commit) => Self::Commit(commit.clone()),
+            Request::Produce(_) => Self::Produce,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl State {
+    /// Lets everything happen that is due.
+    pub(crate) fn work(&mut self) {
+        loop {
+            let now = self.now();
+            if let Some(((limit, ticket), ())) = self.limits.first_key_value()
+                && *limit <= now
+            {
+                let ticket = *ticket;
+                self.time_out(now, ticket);
+            } else if let Some(delivery) = self.network.arrive(now) {
+                self.deliver(now, delivery);
+            } else if self.cluster.deadline().is_some_and(|due| due <= now) {
+                self.cluster.tick(now);
+                self.drain(now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// When there is something to do next.
+    pub(crate) fn next_work(&self) -> Option<Time> {
+        let limit = self.limits.first_key_value().map(|((at, _), ())| *at);
+        [limit, self.network.next(), self.cluster.deadline()].into_iter().flatten().min()
+    }
+
+    /// A client's patience is over: with an answer that does not come the whole connection goes.
+    fn time_out(&mut self, now: Time, ticket: Ticket) {
+        let connection = self.waiting.get(&ticket).and_then(|(_, connection, _)| *connection);
+        self.answer(ticket, Reply::TimedOut);
+        self.limits.retain(|(_, other), ()| *other != ticket);
+        if let Some(connection) = connection {
+            for ticket in self.network.give_up(now, connection) {
+                self.answer(ticket, Reply::Reset);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Time, delivery: Delivery) {
+        match delivery {
+            Delivery::Dial { ticket, life, broker } => {
+                let granted = self.is_alive(broker);
+                self.network.answer_dial(now, ticket, life, broker, granted);
+            }
+            Delivery::Dialled { ticket, connection, life, .. } => {
+                match connection {
+                    // Nobody is there any more to hold it.
+                    Some(connection) if !self.lives(life) || !self.waiting.contains_key(&ticket) => {
+                        self.network.give_up(now, connection);
+                    }
+                    Some(connection) => self.answer(ticket, Reply::Connected(connection)),
+                    None => self.answer(ticket, Reply::Refused),
+                }
+            }
+            Delivery::Request { connection, ticket, request } => {
+                if let Some(request) = self.network.arrived(connection, ticket, request) {
+                    self.serve(now, connection, ticket, request);
+                }
+            }
+            Delivery::ClientGone { connection } => {
+                if let Some(ticket) = self.network.client_gone(connection) {
+                    self.asked.remove(&ticket);
+                    self.cluster.handle(now, Input::Cancel { id: RequestId(ticket.0) });
+                    self.drain(now);
+                }
+            }
+            Delivery::Answer { connection, ticket, answer } => {
+                if self.network.answered(connection, ticket) {
+                    self.answer(ticket, Reply::Answer(answer));
+                }
+            }
+            Delivery::ServerGone { connection } => {
+                for ticket in self.network.server_gone(connection) {
+                    self.answer(ticket, Reply::Reset);
+                }
+            }
+        }
+    }
+
+    fn is_alive(&self, broker: BrokerId) -> bool {
+        self.alive.contains(&broker)
+    }
+
+    /// A broker takes a request up.
+    fn serve(&mut self, now: Time, connection: ConnectionId, ticket: Ticket, request: Request) {
+        let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
+            return;
+        };
+        self.note(DELIVERY, ticket.0, digest([life.process.into(), broker.0 as u64]), || {
+            format!("{life} to broker {broker}: {}", name(&request))
+        });
+        self.inputs += 1;
+        self.asked.insert(ticket, (connection, Asked::of(&request)));
+        let origin = Origin { broker, client: "world".into(), host: "world".into() };
+        self.cluster.handle(now, Input::Request { id: RequestId(ticket.0), origin, request });
+        self.drain(now);
+    }
+
+    /// Lets something happen to the cluster.
+    pub(crate) fn strike_cluster(&mut self, input: Input) {
+        let now = self.now();
+        match &input {
+            Input::BrokerDied { broker } => {
+                self.alive.remove(broker);
+                for connection in self.network.held_at(*broker) {
+                    self.network.hang_up(now, connection);
+                }
+            }
+            Input::BrokerStarted { address } => {
+                self.alive.insert(address.broker);
+            }
+            _ => {}
+        }
+        self.cluster.handle(now, input);
+        self.drain(now);
+        self.wake_pump();
+    }
+
+    /// Asks the cluster something that it answers at once.
+    pub(crate) fn query(&mut self, broker: BrokerId, request: Request) -> Option<Answer> {
+        let now = self.now();
+        let id = RequestId(OWN);
+        let origin = Origin { broker, client: "world".into(), host: "world".into() };
+        self.cluster.handle(now, Input::Request { id, origin, request });
+        let mut answered = None;
+        while let Some(action) = self.cluster.poll() {
+            match action {
+                Action::Answer { id: RequestId(OWN), answer } => answered = Some(answer),
+                Action::HangUp { id: RequestId(OWN) } => {}
+                Action::Answer { id, answer } => self.send_back(now, Ticket(id.0), answer),
+                Action::HangUp { id } => self.cut_off(now, Ticket(id.0)),
+            }
+        }
+        answered
+    }
+
+    fn drain(&mut self, now: Time) {
+        while let Some(action) = self.cluster.poll() {
+            match action {
+                Action::Answer { id, answer } => self.send_back(now, Ticket(id.0), answer),
+                Action::HangUp { id } => self.cut_off(now, Ticket(id.0)),
+            }
+        }
+    }
+
+    fn cut_off(&mut self, now: Time, ticket: Ticket) {
+        if let Some((connection, _)) = self.asked.remove(&ticket) {
+            self.network.hang_up(now, connection);
+        }
+    }
+
+    fn send_back(&mut self, now: Time, ticket: Ticket, answer: Answer) {
+        let Some((connection, asked)) = self.asked.remove(&ticket) else { return };
+        let Some((life, broker, holds)) =
+            self.network.connection(connection).map(|c| (c.life, c.broker, c.client_holds))
+        else {
+            return;
+        };
+        self.watch(life, &asked, &answer, !holds);
+        let link = Link { process: life.process, broker }.number();
+        let lost = match asked {
+            Asked::Commit(_) => self.dice.strikes(now, Chance::CommitApplied, link),
+            Asked::Produce => self.dice.strikes(now, Chance::AppendApplied, link),
+            _ => None,
+        };
+        let later = self.late(now, link << 1 | 1);
+        if let Some(mut draw) = lost {
+            // The client learns of a reset, or of nothing.
+            if draw.once_in(2) {
+                self.network.hang_up(now, connection);
+                return;
+            }
+            self.network.silence(connection, Way::Back);
+        } else if self.dice.strikes(now, Chance::ReplyLost, link).is_some() {
+            self.network.silence(connection, Way::Back);
+        }
+        self.network.answer(now, connection, ticket, answer, later);
+        if let Some((ticket, request)) = self.network.done(connection) {
+            self.serve(now, connection, ticket, request);
+        }
+    }
+
+    /// How much later than usual a message comes.
+    pub(crate) fn late(&mut self, now: Time, entity: u64) -> Duration {
+        match self.dice.strikes(now, Chance::Slow, entity) {
+            Some(mut draw) => Duration::from_micros(draw.log_uniform(1_000, 10_000_000)),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// What an answer reveals.
+    fn watch(&mut self, life: Life, asked: &Asked, answer: &Answer, abandoned: bool) {
+        match (asked, answer) {
+            (Asked::Join { group }, Answer::JoinGroup(JoinGroupAnswer { member, .. })) => {
+                if let Some(group) = truth::group(&self.history.facts, group)
+                    && !member.is_empty()
+                {
+                    self.truth.is_member(group, Arc::clone(member), life);
+                }
+            }
+            (Asked::Sync(request), Answer::SyncGroup(answer)) if answer.outcome.is_ok() => {
+                self.watch_assignment(request);
+            }
+            (Asked::Commit(request), Answer::CommitOffsets(answer)) => {
+                self.watch_commit(life, request, answer, abandoned);
+            }
+            (_, Answer::Fetch(answer)) => self.watch_fetch(answer),
+            (_, Answer::FetchOffsets(answer)) => self.watch_positions(life, answer),
+            _ => {}
+        }
+    }
+
+    fn watch_assignment(&mut self, request: &SyncGroupRequest) {
+        let facts = Arc::clone(&self.history.facts);
+        let Some(group) = truth::group(&facts, &request.group) else { return };
+        if request.assignments.is_empty() || !self.truth.is_new(group, request.generation) {
+            return;
+        }
+        let mut shares = Vec::new();
+        for (member, bytes) in &request.assignments {
+            let Some(life) = self.truth.member(group, member) else { continue };
+            let topics = decode::assignment(bytes).unwrap_or_default();
+            let places = topics.iter().flat_map(|(topic, partitions)| {
+                partitions.iter().filter_map(|partition| truth::place(&facts, topic, *partition))
+            });
+            shares.push(Share { life, places: places.collect() });
+        }
+        let generation = request.generation;
+        self.truth.assigned(group, &shares);
+        self.tell(Happening::Assigned { group, generation, shares: shares.into() });
+    }
+
+    fn watch_commit(
+        &mut self,
+        life: Life,
+        request: &CommitOffsetsRequest,
+        answer: &CommitOffsetsAnswer,
+        abandoned: bool,
+    ) {
+        let facts = Arc::clone(&self.history.facts);
+        let Some(group) = truth::group(&facts, &request.group) else { return };
+        for (asked, answered) in request.topics.iter().zip(&answer.topics) {
+            for (commit, (partition, outcome)) in asked.partitions.iter().zip(&answered.partitions) {
+                let Some(place) = truth::place(&facts, &asked.topic, *partition) else { continue };
+                let metadata = commit.metadata.as_deref().unwrap_or_default();
+                self.tell(Happening::Committed {
+                    group,
+                    place,
+                    life,
+                    generation: request.generation,
+                    offset: commit.offset,
+                    settled: decode::settled(metadata, commit.offset),
+                    outcome: *outcome,
+                    abandoned,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn watch_fetch(&mut self, answer: &FetchAnswer) {
+        let facts = Arc::clone(&self.history.facts);
+        for topic in answer.outcome.iter().flatten() {
+            for partition in &topic.partitions {
+                if let Ok(fetched) = &partition.outcome
+                    && !fetched.batches.is_empty()
+                    && let Some(place) = truth::place(&facts, &topic.topic, partition.partition)
+                {
+                    self.logged(place, &fetched.batches);
+                }
+            }
+        }
+    }
+
+    fn logged(&mut self, place: Place, batches: &[bytes::Bytes]) {
+        for (offset, event) in self.truth.news(place, batches) {
+            self.tell(Happening::Logged { place, offset, event });
+        }
+    }
+
+    fn watch_positions(&mut self, life: Life, answer: &FetchOffsetsAnswer) {
+        let facts = Arc::clone(&self.history.facts);
+        for of_group in &answer.groups {
+            let Some(group) = truth::group(&facts, &of_group.group) else { continue };
+            for topic in of_group.outcome.iter().flatten() {
+                for (partition, stored) in &topic.partitions {
+                    let Some(place) = truth::place(&facts, &topic.topic, *partition) else { continue };
+                    let settled = stored
+                        .as_ref()
+                        .map(|stored| decode::settled(&stored.metadata, stored.offset))
+                        .unwrap_or_default();
+                    let offset = stored.as_ref().map(|stored| stored.offset);
+                    self.tell(Happening::PositionServed { group, place, life, offset, settled });
+                }
+            }
+        }
+    }
+}
+
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Produce(_) => "produce",
+        Request::Fetch(_) => "fetch",
+        Request::ListOffsets(_) => "list offsets",
+        Request::Metadata(_) => "metadata",
+        Request::CreateTopics(_) => "create topics",
+        Request::DescribeConfigs(_) => "describe configs",
+        Request::FindCoordinators(_) => "find coordinator",
+        Request::JoinGroup(_) => "join",
+        Request::SyncGroup(_) => "sync",
+        Request::Heartbeat(_) => "heartbeat",
+        Request::LeaveGroup(_) => "leave",
+        Request::CommitOffsets(_) => "commit",
+        Request::FetchOffsets(_) => "fetch offsets",
+        _ => "another request",
+    }
+}

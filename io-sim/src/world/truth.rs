@@ -1,0 +1,90 @@
+//! What is true of the cluster and what only the world can know: whose member id it is, which records there are.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use evenkeel_core::model::{Generation, Offset, PartitionId};
+use evenkeel_core::records::{self, Batches};
+
+use crate::history::{EventNo, Facts, GroupNo, Life, Place, Share, TopicNo};
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Truth {
+    /// Who goes by which member id.
+    members: BTreeMap<(GroupNo, std::sync::Arc<str>), Life>,
+    /// The last generation whose assignment was told.
+    generations: BTreeMap<GroupNo, Generation>,
+    /// Who owns what, by the last assignment.
+    owners: BTreeMap<(GroupNo, Place), Life>,
+    /// Up to where each log was told.
+    told: BTreeMap<Place, Offset>,
+}
+
+impl Truth {
+    /// A member learnt its id.
+    pub(crate) fn is_member(&mut self, group: GroupNo, id: std::sync::Arc<str>, life: Life) {
+        self.members.insert((group, id), life);
+    }
+
+    /// Who goes by a member id.
+    pub(crate) fn member(&self, group: GroupNo, id: &std::sync::Arc<str>) -> Option<Life> {
+        self.members.get(&(group, std::sync::Arc::clone(id))).copied()
+    }
+
+    /// Whether the assignment of a generation is news.
+    pub(crate) fn is_new(&mut self, group: GroupNo, generation: Generation) -> bool {
+        self.generations.insert(group, generation) != Some(generation)
+    }
+
+    /// A generation was assigned.
+    pub(crate) fn assigned(&mut self, group: GroupNo, shares: &[Share]) {
+        self.owners.retain(|(of, _), _| *of != group);
+        for share in shares {
+            self.owners.extend(share.places.iter().map(|place| ((group, *place), share.life)));
+        }
+    }
+
+    /// Who owns a partition, in the first group that has it.
+    pub(crate) fn owner(&self, place: Place) -> Option<Life> {
+        self.owners.iter().find(|((_, at), _)| *at == place).map(|(_, life)| *life)
+    }
+
+    /// Up to where a log was told.
+    pub(crate) fn told(&self, place: Place) -> Offset {
+        self.told.get(&place).copied().unwrap_or_default()
+    }
+
+    /// The records of these batches that were not told yet. They are told now.
+    pub(crate) fn news(&mut self, place: Place, batches: &[Bytes]) -> Vec<(Offset, Option<EventNo>)> {
+        let from = self.told(place);
+        let mut news = Vec::new();
+        let mut next = from;
+        for bytes in batches {
+            let batches = Batches { bytes: bytes.clone(), aborted: Vec::new() };
+            let decoded = records::decode(batches, from);
+            news.extend(decoded.records().map(|record| (record.offset(), event_of(&record))));
+            next = next.max(decoded.next_offset);
+        }
+        self.told.insert(place, next);
+        news
+    }
+}
+
+/// The workload's events have its number for an id.
+fn event_of(record: &records::RecordRef) -> Option<EventNo> {
+    let id = record.headers().find(|header| header.key == b"ce_id")?.value?;
+    std::str::from_utf8(id).ok()?.parse().ok().map(EventNo)
+}
+
+/// The place of a topic's partition, if the topic is the world's.
+pub(crate) fn place(facts: &Facts, topic: &str, partition: PartitionId) -> Option<Place> {
+    let nth = facts.topics.iter().position(|known| *known.name == *topic)?;
+    Some(Place { topic: TopicNo(u16::try_from(nth).ok()?), partition })
+}
+
+/// A group's number, if the group is the world's.
+pub(crate) fn group(facts: &Facts, name: &str) -> Option<GroupNo> {
+    let nth = facts.groups.iter().position(|known| *known.name == *name)?;
+    u16::try_from(nth).ok().map(GroupNo)
+}
