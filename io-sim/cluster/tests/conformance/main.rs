@@ -61,6 +61,8 @@ fn main() -> ExitCode {
         Ok(address) => address,
         Err(error) => return report::fail(&error),
     };
+    // A case that breaks is told of with the others.
+    std::panic::set_hook(Box::new(|_| {}));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcomes = runtime.block_on(LocalSet::new().run_until(run(&kafka, &filter)));
     report::print(&outcomes);

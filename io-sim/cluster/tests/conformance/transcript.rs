@@ -7,7 +7,7 @@ use kafka_protocol::error::ResponseError;
 
 use crate::batch;
 
-/// Fields that tell of the installation and not of the protocol.
+/// Fields that tell of the installation and not of the protocol, and texts for people.
 const LEFT_OUT: &[&str] = &[
     "throttle_time_ms",
     "host",
@@ -17,10 +17,12 @@ const LEFT_OUT: &[&str] = &[
     "client_host",
     "rack",
     "records",
+    "error_message",
+    "batch_index_error_message",
 ];
 
 /// Fields whose value is chosen by the broker, but not whether there is one.
-const CHOSEN: &[&str] = &["topic_id", "producer_id", "log_append_time_ms", "error_message"];
+const CHOSEN: &[&str] = &["topic_id", "producer_id", "log_append_time_ms"];
 
 /// The lines that a case has written.
 pub(crate) struct Transcript {
@@ -71,8 +73,8 @@ impl Transcript {
                 }
             }
             let field = line.trim_start().split(':').next().unwrap_or_default().to_owned();
-            if LEFT_OUT.contains(&&*field) {
-                if line.ends_with(['{', '[']) {
+            if LEFT_OUT.contains(&&*field) || (field == "configs" && name.starts_with("CreateTopics")) {
+                if line.ends_with(['{', '[', '(']) {
                     skip_until = Some(indent);
                 }
                 continue;

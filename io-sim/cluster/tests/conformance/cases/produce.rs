@@ -1,5 +1,7 @@
 //! Producing: acknowledgements, sequences, limits, batches that are wrong.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_protocol::messages::InitProducerIdRequest;
 
@@ -228,7 +230,8 @@ async fn null_records(world: World) {
     let topic = client.topic("t", 1, &[]).await;
     let mut request = produce(&topic, 0, -1, Bytes::new());
     request.topic_data[0].partition_data[0].records = None;
-    client.ask(request).await;
+    client.send(&request).await;
+    client.stays_silent("no records at all", Duration::from_secs(1)).await;
 }
 
 async fn an_empty_batch(world: World) {
