@@ -90,7 +90,7 @@ pub(crate) struct Client {
     pub(crate) world: World,
     /// The requests without an answer yet, oldest first: key and version.
     due: Vec<(i16, i16)>,
-    quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 impl Client {
@@ -234,6 +234,11 @@ impl Client {
                 tokio::time::sleep(POLL).await;
             }
         }
+    }
+
+    /// The answer to what was asked last has been read by hand.
+    pub(crate) fn forget_due(&mut self) {
+        self.due.pop();
     }
 
     /// The next frame without its length, or `None` if the broker has hung up.
