@@ -11,10 +11,10 @@ SERVICES = io-real/services
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz stop
+.PHONY: help demo broker test lint bench fuzz conformance stop
 
 help: ## Lists these words.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' Makefile
 
 demo: ## Runs the shop; BROKER=dev (default) or kafka (Apache Kafka), DB=sqlite (default) or postgres.
 	@set -e; \
@@ -55,6 +55,9 @@ bench: ## Measures, each figure beside its peer's in the same run; fails if a ga
 
 fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run $(TARGET) -- -max_total_time=120
+
+conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
+	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

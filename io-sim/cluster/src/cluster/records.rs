@@ -112,7 +112,8 @@ impl Cluster {
         let (mut bytes, mut has_news) = (0, false);
         let topics = OfTopic::map(&request.topics, |topic, wanted| {
             let room = request.max_bytes.saturating_sub(bytes).min(wanted.max_bytes);
-            let outcome = self.read_partition(origin, topic, wanted, room, bytes == 0);
+            let outcome =
+                self.read_partition(origin, topic, wanted, request.read_committed, room, bytes == 0);
             match &outcome {
                 Ok(fetched) => {
                     bytes += fetched.batches.iter().map(bytes::Bytes::len).sum::<usize>();
@@ -130,14 +131,20 @@ impl Cluster {
         origin: &Origin,
         topic: &str,
         wanted: &FetchPartition,
+        read_committed: bool,
         room: usize,
         at_least_one: bool,
     ) -> Result<Fetched, ErrorCode> {
         let partition = self.find(topic, wanted.partition)?;
         let log = partition.log_at(origin.broker, wanted.leader_epoch)?;
         let high_watermark = partition.high_watermark();
-        let mut fetched =
-            Fetched { high_watermark, log_start: log.start(), diverging: None, batches: Vec::new() };
+        let mut fetched = Fetched {
+            high_watermark,
+            log_start: log.start(),
+            read_committed,
+            diverging: None,
+            batches: Vec::new(),
+        };
         if let Some(last) = wanted.last_epoch {
             let known = end_of_epoch(partition, last).ok_or(ErrorCode::OffsetOutOfRange)?;
             if known.0 < last || known.1 < wanted.offset {
@@ -230,22 +237,14 @@ impl Cluster {
         }
     }
 
-    /// Hands out an id, or the next life of one.
+    /// Hands out an id.
     pub(super) fn init_producer(&mut self, request: &InitProducerRequest) -> InitProducerAnswer {
         if request.transactional_id.is_some() {
             return InitProducerAnswer { outcome: Err(ErrorCode::UnsupportedVersion) };
         }
-        let identity = match request.current {
-            Some(ProducerIdentity { id, epoch })
-                if epoch < i16::MAX - 1 && (0..self.next_producer).contains(&id) =>
-            {
-                ProducerIdentity { id, epoch: epoch + 1 }
-            }
-            Some(_) | None => {
-                self.next_producer += 1;
-                ProducerIdentity { id: self.next_producer - 1, epoch: 0 }
-            }
-        };
+        // Only a transactional producer goes on with an id that it had: without one, each asks for a new id.
+        self.next_producer += 1;
+        let identity = ProducerIdentity { id: self.next_producer - 1, epoch: 0 };
         InitProducerAnswer { outcome: Ok(identity) }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::Offset;
+use evenkeel_core::model::{Offset, WallTime};
 use evenkeel_core::records::{Producer, ProducerState, StoredBatch};
 
 /// How many batches of a producer are remembered.
@@ -28,6 +28,7 @@ struct Remembered {
     first_sequence: i32,
     last_sequence: i32,
     base_offset: Offset,
+    timestamp: WallTime,
 }
 
 /// What to do with a producer's batch.
@@ -35,8 +36,8 @@ struct Remembered {
 pub(crate) enum Sequence {
     /// Append it.
     Next,
-    /// It has been appended here already.
-    Duplicate(Offset),
+    /// It has been appended here already, with this greatest timestamp.
+    Duplicate(Offset, WallTime),
     /// Refuse it.
     Refused(ErrorCode),
 }
@@ -61,7 +62,7 @@ impl Producers {
         let same =
             |batch: &&Remembered| batch.first_sequence == state.sequence && batch.last_sequence == last;
         if let Some(batch) = known.batches.iter().find(same) {
-            return Sequence::Duplicate(batch.base_offset);
+            return Sequence::Duplicate(batch.base_offset, batch.timestamp);
         }
         match known.batches.back() {
             Some(batch) if last_sequence(batch.last_sequence, 2) != state.sequence => {
@@ -90,6 +91,7 @@ impl Producers {
             first_sequence: state.sequence,
             last_sequence: last_sequence(state.sequence, batch.span()),
             base_offset: batch.base_offset(),
+            timestamp: batch.max_timestamp(),
         });
     }
 }
@@ -131,8 +133,13 @@ mod tests {
         }
         for (what, state, span, verdict) in [
             ("the next", state(1, 12), 3, Sequence::Next),
-            ("the last again", state(1, 10), 2, Sequence::Duplicate(Offset(50))),
-            ("the fifth from behind again", state(1, 2), 2, Sequence::Duplicate(Offset(10))),
+            ("the last again", state(1, 10), 2, Sequence::Duplicate(Offset(50), WallTime(-1_000))),
+            (
+                "the fifth from behind again",
+                state(1, 2),
+                2,
+                Sequence::Duplicate(Offset(10), WallTime(-1_000)),
+            ),
             ("the sixth from behind again", state(1, 0), 2, OUT_OF_ORDER),
             ("half of the last again", state(1, 10), 1, OUT_OF_ORDER),
             ("one left out", state(1, 13), 1, OUT_OF_ORDER),

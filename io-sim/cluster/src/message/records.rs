@@ -81,11 +81,13 @@ pub struct ProduceRefusal {
     pub records: Vec<(i32, Text)>,
     /// The reason in words.
     pub message: Option<Text>,
+    /// Where the log begins that the batch was not fit for; `None` if it did not come that far.
+    pub log_start: Option<Offset>,
 }
 
 impl From<ErrorCode> for ProduceRefusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, records: Vec::new(), message: None }
+        Self { code, records: Vec::new(), message: None, log_start: None }
     }
 }
 
@@ -155,6 +157,8 @@ pub struct Fetched {
     pub high_watermark: Offset,
     /// Where the log begins.
     pub log_start: Offset,
+    /// Whether only committed records were asked for.
+    pub read_committed: bool,
     /// Where the client's past and the log part; nothing is read then.
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Whole batches in order, each in its own bytes.

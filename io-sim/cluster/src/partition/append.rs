@@ -6,8 +6,8 @@ use evenkeel_core::model::{Offset, Time, WallTime};
 use evenkeel_core::records::{DecodedBatch, Ended, Producer, StoredBatch};
 
 use super::Partition;
-use crate::log::Roll;
 use crate::log::producers::Sequence;
+use crate::log::{Log, Roll};
 use crate::message::{ProduceRefusal, Text};
 use crate::topics::config::{Settings, TimestampType};
 
@@ -39,10 +39,24 @@ impl Partition {
         mut records: Bytes,
         needs_all: bool,
     ) -> Result<Written, AppendFault> {
-        if needs_all && self.in_sync.len() < settings.min_in_sync {
+        let batch = only_batch(&mut records)?;
+        self.append_batch(clock, settings, &batch, needs_all).map_err(|refusal| AppendFault {
+            log_start: if is_told_without_a_log(refusal.code) { None } else { self.log().map(Log::start) },
+            ..refusal
+        })
+    }
+
+    fn append_batch(
+        &mut self,
+        clock: Clock,
+        settings: &Settings,
+        batch: &StoredBatch,
+        needs_all: bool,
+    ) -> Result<Written, AppendFault> {
+        // A topic that never had so many replicas is not held to their number.
+        if needs_all && self.in_sync.len() < settings.min_in_sync.min(self.replicas().len()) {
             return Err(ErrorCode::NotEnoughReplicas.into());
         }
-        let batch = only_batch(&mut records)?;
         let size = batch.bytes().len();
         if size > settings.max_message_bytes {
             let limit = settings.max_message_bytes;
@@ -58,8 +72,8 @@ impl Partition {
                 format!("the record batch has {size} bytes, a segment of the topic {limit}"),
             ));
         }
-        check_records(&batch, clock, settings)?;
-        if let Some(end) = self.repeated(&batch)? {
+        check_records(batch, clock, settings)?;
+        if let Some(end) = self.repeated(batch)? {
             return Ok(end);
         }
         let append_time = (settings.timestamps == TimestampType::Append).then_some(clock.wall);
@@ -91,9 +105,10 @@ impl Partition {
         let Some(log) = self.log() else { return Err(ErrorCode::NotLeaderOrFollower.into()) };
         match log.producers().judge(state, batch.span()) {
             Sequence::Next => Ok(None),
-            Sequence::Duplicate(base_offset) => {
+            Sequence::Duplicate(base_offset, timestamp) => {
                 let end = Offset(base_offset.0.saturating_add(batch.span()));
-                Ok(Some(Written { base_offset, append_time: None, end }))
+                // Kafka tells the first copy's greatest timestamp here, whatever the topic's timestamps are.
+                Ok(Some(Written { base_offset, append_time: Some(timestamp), end }))
             }
             Sequence::Refused(code) => Err(code.into()),
         }
@@ -101,7 +116,18 @@ impl Partition {
 }
 
 fn fault(code: ErrorCode, message: String) -> AppendFault {
-    AppendFault { code, records: Vec::new(), message: Some(message.into()) }
+    AppendFault { code, records: Vec::new(), message: Some(message.into()), log_start: None }
+}
+
+/// Whether Kafka leaves the log's start out when it refuses a batch for this reason.
+const fn is_told_without_a_log(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::NotLeaderOrFollower
+    )
 }
 
 /// A producer sends exactly one batch to a partition.
@@ -109,7 +135,7 @@ fn only_batch(records: &mut Bytes) -> Result<StoredBatch, AppendFault> {
     let batch = StoredBatch::split_first(records).map_err(|ended| match ended {
         Ended::Complete => fault(ErrorCode::InvalidRecord, "there is no record batch".to_owned()),
         Ended::TooShort { needs } => {
-            fault(ErrorCode::CorruptMessage, format!("the record batch is cut off, it has {needs} bytes"))
+            fault(ErrorCode::InvalidRecord, format!("the record batch is cut off, it has {needs} bytes"))
         }
         Ended::Failed(error) => fault(ErrorCode::CorruptMessage, error.to_string()),
     })?;
@@ -129,13 +155,22 @@ fn check_records(batch: &StoredBatch, clock: Clock, settings: &Settings) -> Resu
     if batch.is_control() {
         return Err(invalid("only brokers write control batches"));
     }
+    if batch.base_offset() != Offset(0) {
+        return Err(invalid("a producer's batch begins at offset 0"));
+    }
+    if let Producer::Idempotent(state) = batch.producer()
+        && state.sequence < 0
+        && state.epoch >= 0
+    {
+        return Err(invalid("the batch has a producer's id, but no sequence number"));
+    }
     if batch.compression().is_none() {
         return Err(fault(
             ErrorCode::UnsupportedCompressionType,
             "the batch's codec is not known".to_owned(),
         ));
     }
-    let decoded = batch.decode().map_err(|error| fault(ErrorCode::CorruptMessage, error.to_string()))?;
+    let decoded = batch.decode().map_err(|error| fault(ErrorCode::InvalidRecord, error.to_string()))?;
     let decoded = decoded.ok_or_else(|| invalid("the record batch has no records"))?;
     if decoded.len() as i64 != batch.span() {
         return Err(invalid("the record batch leaves offsets out"));
@@ -144,7 +179,8 @@ fn check_records(batch: &StoredBatch, clock: Clock, settings: &Settings) -> Resu
         let message = Text::from(message);
         // At most 2^31 records are in a batch.
         let records = numbers.into_iter().map(|number| (number as i32, message.clone())).collect();
-        Err(AppendFault { code, records, message: Some("one or more records have been rejected".into()) })
+        let message = Some("one or more records have been rejected".into());
+        Err(AppendFault { code, records, message, log_start: None })
     };
     if settings.compact {
         let keyless = numbers(&decoded, |record| record.key().is_none());

@@ -62,7 +62,11 @@ pub(super) fn write_produce(to: &mut Writer, version: i16, answer: &ProduceAnswe
         let append_time = appended.and_then(|appended| appended.append_time);
         to.i64(append_time.map_or(i64::from(NONE), WallTime::as_millis));
         if version >= 5 {
-            to.i64(appended.map_or(i64::from(NONE), |appended| appended.log_start.0));
+            let log_start = match &produced.outcome {
+                Ok(appended) => Some(appended.log_start),
+                Err(refusal) => refusal.log_start,
+            };
+            to.i64(log_start.map_or(i64::from(NONE), |offset| offset.0));
         }
         if version >= 8 {
             to.array(refusal.map_or(&[], |refusal| &refusal.records), |to, (number, why)| {
@@ -130,8 +134,12 @@ pub(super) fn write_fetch(to: &mut Writer, version: i16, answer: &FetchAnswer) {
             if version >= 5 {
                 to.i64(fetched.map_or(i64::from(NONE), |fetched| fetched.log_start.0));
             }
-            // Aborted transactions.
-            to.null_array();
+            // Aborted transactions: told with an error and to whom reads committed records only, as Kafka does.
+            if fetched.is_some_and(|fetched| !fetched.read_committed) {
+                to.null_array();
+            } else {
+                to.list(&[], |_, ()| {});
+            }
             if version >= 11 {
                 // Another replica to read from.
                 to.i32(i32::from(NONE));

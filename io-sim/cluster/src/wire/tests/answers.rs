@@ -64,9 +64,19 @@ fn all() -> Vec<(Api, Answer)> {
         append_time: Some(WallTime::from_millis(6)),
         log_start: Offset(1),
     };
-    let blamed = ProduceRefusal { code, records: vec![(0, "no key".into())], message: Some("why".into()) };
-    let fetched =
-        |batches, diverging| Fetched { high_watermark: Offset(9), log_start: Offset(1), diverging, batches };
+    let blamed = ProduceRefusal {
+        code,
+        records: vec![(0, "no key".into())],
+        message: Some("why".into()),
+        log_start: None,
+    };
+    let fetched = |batches, diverging| Fetched {
+        high_watermark: Offset(9),
+        log_start: Offset(1),
+        read_committed: false,
+        diverging,
+        batches,
+    };
     let large = Bytes::from(vec![7; 10_000]);
     let metadata = PartitionMetadata {
         partition: p,
@@ -310,6 +320,7 @@ fn every_answer_is_read_in_every_version_and_written_again_the_same() {
 #[test]
 fn a_diverging_epoch_is_told_where_the_version_has_a_place_for_it() {
     let fetched = Fetched {
+        read_committed: false,
         high_watermark: Offset(9),
         log_start: Offset(1),
         diverging: Some((LeaderEpoch(3), Offset(5))),

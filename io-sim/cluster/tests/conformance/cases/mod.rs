@@ -1,0 +1,21 @@
+//! The cases by area.
+
+mod cluster;
+mod configs;
+mod fetch;
+mod groups;
+mod lists;
+mod produce;
+mod topics;
+
+use crate::Case;
+
+pub(crate) const AREAS: &[(&str, &[Case])] = &[
+    ("produce", produce::CASES),
+    ("fetch", fetch::CASES),
+    ("list offsets", lists::CASES),
+    ("topics", topics::CASES),
+    ("configurations", configs::CASES),
+    ("cluster", cluster::CASES),
+    ("groups", groups::CASES),
+];
