@@ -337,11 +337,12 @@ fn two_hundred_members_come_and_go_for_five_minutes() {
         "a sync was turned away",
         "a member never synced and was thrown out",
         "a commit was accepted",
+        "a late commit was refused",
         "a ghost's commit was refused",
         "a ghost was fenced",
         "a ghost was unknown",
         "a coordinator was still loading",
     ] {
-        assert!(seen.get(what).is_some_and(|times| *times >= 3), "{what}: too seldom in {seen:#?}");
+        assert!(seen.contains_key(what), "{what}: never in {seeds} seeds, only {seen:#?}");
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Client {
     /// Whether it shared out its generation.
     leads: bool,
     pub(super) life: Life,
+    /// The generation and the share that it had before, for what it sends late.
+    before: Option<(Generation, Vec<u8>)>,
     /// Whether it may be told that it is not known: it was slow, or the coordinator has forgotten.
     pub(super) is_excused: bool,
 }
@@ -58,6 +60,7 @@ impl Client {
             coordinator: None,
             leads: false,
             life: Life::Away,
+            before: None,
             is_excused: false,
         }
     }
@@ -82,9 +85,15 @@ impl World {
                 if self.chance(3_000) {
                     self.commit(nth, generation, &share);
                 }
+                if self.chance(1_000) {
+                    self.commit_late(nth, generation);
+                }
                 match self.heartbeat(nth, generation) {
                     Ok(()) => Life::Member { generation, share, next: now + HEARTBEAT },
-                    Err(code) => self.again(nth, code, Life::Member { generation, share, next: now + STEP }),
+                    Err(code) => {
+                        self.clients[nth].before = Some((generation, share.clone()));
+                        self.again(nth, code, Life::Member { generation, share, next: now + STEP })
+                    }
                 }
             }
             Life::Stuck(generation) => match self.heartbeat(nth, generation) {
@@ -108,7 +117,7 @@ impl World {
         }
         let Client { leads, instance, .. } = &self.clients[nth];
         // A static leader that comes back is a case of its own, and there is only one leader.
-        let ghosts_below = if *leads && instance.is_some() { 200 } else { 26 };
+        let ghosts_below = if *leads && instance.is_some() { 800 } else { 26 };
         match self.entropy.below(10_000) {
             // It dies without a word; its connection may be seen to break.
             0..8 => {
@@ -194,7 +203,7 @@ impl World {
         match answer.outcome {
             Ok(joined) => {
                 self.clients[nth].id = answer.member;
-                if may_change && self.chance(30) {
+                if may_change && self.chance(100) {
                     self.clients[nth].is_excused = true;
                     return Life::Stuck(joined.generation);
                 }
@@ -315,6 +324,17 @@ impl World {
             if outcome == Some(Ok(())) {
                 self.see("a commit was accepted");
             }
+        }
+    }
+
+    /// A commit of its last generation that was on its way all the time, and comes with its present id.
+    fn commit_late(&mut self, nth: usize, generation: Generation) {
+        let Client { id, instance, coordinator, before, .. } = self.clients[nth].clone();
+        if let (Some(coordinator), Some((late, share))) = (coordinator, before)
+            && late < generation
+            && let Some(Err(_)) = self.commit_as(coordinator, id, instance, late, &share)
+        {
+            self.see("a late commit was refused");
         }
     }
 
