@@ -120,7 +120,9 @@ impl World {
 
     /// Nobody waits for the answer any more, and the cluster is told so.
     fn cancel(&mut self, id: RequestId) {
-        self.open.remove(&id);
+        if let Some(Open { request, .. }) = self.open.remove(&id) {
+            self.truth.give_up(&request);
+        }
         self.tell(Input::Cancel { id });
     }
 

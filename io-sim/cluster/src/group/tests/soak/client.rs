@@ -86,7 +86,7 @@ impl World {
                     self.commit(nth, generation, &share);
                 }
                 if self.chance(1_000) {
-                    self.commit_late(nth, generation);
+                    self.send_late(nth, generation);
                 }
                 match self.heartbeat(nth, generation) {
                     Ok(()) => Life::Member { generation, share, next: now + HEARTBEAT },
@@ -327,15 +327,31 @@ impl World {
         }
     }
 
-    /// A commit of its last generation that was on its way all the time, and comes with its present id.
-    fn commit_late(&mut self, nth: usize, generation: Generation) {
+    /// A sync and a commit of its last generation that were on their way all the time, and come under its present id.
+    fn send_late(&mut self, nth: usize, generation: Generation) {
         let Client { id, instance, coordinator, before, .. } = self.clients[nth].clone();
         if let (Some(coordinator), Some((late, share))) = (coordinator, before)
             && late < generation
-            && let Some(Err(_)) = self.commit_as(coordinator, id, instance, late, &share)
         {
-            self.see("a late commit was refused");
+            self.sync_as(coordinator, &id, instance.as_ref(), late);
+            if let Some(Err(_)) = self.commit_as(coordinator, id, instance, late, &share) {
+                self.see("a late commit was refused");
+            }
         }
+    }
+
+    /// A sync that shares everything out to one member. If it is taken the truth will see it.
+    fn sync_as(&mut self, coordinator: i32, member: &Text, instance: Option<&Text>, generation: Generation) {
+        let sync = SyncGroupRequest {
+            group: "g".into(),
+            generation,
+            member: member.clone(),
+            instance: instance.cloned(),
+            protocol_type: None,
+            protocol: None,
+            assignments: vec![(member.clone(), write_share(generation, u32::MAX, 0..PARTITIONS))],
+        };
+        self.ask(coordinator, sync);
     }
 
     /// What came of the first partition's commit; `None` if there is no partition or no answer.
@@ -373,16 +389,7 @@ impl World {
             if matches!(committed, Some(Err(_))) {
                 self.see("a ghost's commit was refused");
             }
-            let sync = SyncGroupRequest {
-                group: "g".into(),
-                generation,
-                member: id.clone(),
-                instance: instance.clone(),
-                protocol_type: None,
-                protocol: None,
-                assignments: vec![(id.clone(), write_share(generation, u32::MAX, 0..PARTITIONS))],
-            };
-            self.ask(coordinator, sync);
+            self.sync_as(coordinator, &id, instance.as_ref(), generation);
             let heartbeat = HeartbeatRequest { group: "g".into(), generation, member: id, instance };
             if let Some(Answer::Heartbeat(answer)) = self.ask_now(coordinator, heartbeat) {
                 match answer.outcome {
