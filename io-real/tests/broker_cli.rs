@@ -103,3 +103,28 @@ fn help_tells_units_and_defaults() {
         assert!(told.contains(words), "{words:?} is missing in:\n{told}");
     }
 }
+
+/// Who uses the library compiles no broker and no command line.
+#[test]
+fn the_library_alone_brings_no_broker() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let tree = |features: &[&str]| {
+        let arguments = ["tree", "--package", "evenkeel", "--edges", "normal,build", "--prefix", "none"];
+        let told = Command::new(&cargo)
+            .args(arguments)
+            .args(features)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        String::from_utf8(told.stdout).unwrap()
+    };
+    let (alone, with_broker) = (tree(&[]), tree(&["--features", "broker"]));
+    for package in ["evenkeel-cluster ", "clap ", "tracing-subscriber "] {
+        assert!(!alone.lines().any(|line| line.starts_with(package)), "{package} is in:\n{alone}");
+        assert!(
+            with_broker.lines().any(|line| line.starts_with(package)),
+            "{package} is not in:\n{with_broker}"
+        );
+    }
+}

@@ -183,9 +183,10 @@ impl Partition {
         bytes as u64 + BOOKKEEPING * self.replicas.len() as u64
     }
 
-    /// The replica whose log begins first.
+    /// The log that begins first, of those that hold something: that of a broker that is long dead may not.
     fn longest(&self) -> Option<&Log> {
-        self.replicas.iter().map(|replica| &replica.log).min_by_key(|log| log.start())
+        let logs = self.replicas.iter().map(|replica| &replica.log);
+        logs.filter(|log| log.bytes() > 0).min_by_key(|log| log.start())
     }
 
     /// The time of the oldest batch that may go.

@@ -3,6 +3,9 @@
 //! One task owns the machine, so nothing is locked. Each broker has a listener of its own, each connection a
 //! task. A connection has one request in work at a time, as with Kafka: answers come in the order of
 //! the requests, and a parked one holds those behind it.
+//!
+//! In a process that does nothing else a current-thread runtime serves best: what goes from connection to machine and
+//! back then wakes no other thread.
 
 mod connection;
 mod listener;
@@ -131,6 +134,42 @@ impl DevClusterBuilder {
 }
 
 /// A cluster in this process. It ends when this is dropped.
+///
+/// Any Kafka client can use it, at [`bootstrap`](Self::bootstrap). What happens to real clusters is done to it by hand:
+/// [`kill`](Self::kill) and [`start`](Self::start) for brokers, [`tell`](Self::tell) for the rest. All have happened when
+/// they return.
+///
+/// ```
+/// use evenkeel_cluster::{BrokerId, DevCluster, Input, PartitionId};
+/// # use rskafka::client::partition::{Compression, OffsetAt, UnknownTopicHandling::Retry};
+/// # use rskafka::{client::ClientBuilder, record::Record};
+/// # fn record() -> Record {
+/// #     let timestamp = rskafka::chrono::Utc::now();
+/// #     Record { key: None, value: Some(b"hello".to_vec()), headers: Default::default(), timestamp }
+/// # }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut kafka = DevCluster::builder().brokers(3).start().await?;
+///
+/// // Here with the client rskafka.
+/// let client = ClientBuilder::new(vec![kafka.bootstrap()]).build().await?;
+/// client.controller_client()?.create_topic("orders", 1, 3, 5_000).await?;
+/// let orders = client.partition_client("orders", 0, Retry).await?;
+/// orders.produce(vec![record()], Compression::NoCompression).await?;
+///
+/// // Another broker leads; then it dies and a third one does.
+/// let (topic, partition) = ("orders".into(), PartitionId(0));
+/// kafka.tell(Input::MoveLeader { topic, partition, to: BrokerId(2) }).await;
+/// orders.produce(vec![record()], Compression::NoCompression).await?;
+/// kafka.kill(BrokerId(2)).await;
+/// orders.produce(vec![record()], Compression::NoCompression).await?;
+///
+/// assert_eq!(orders.get_offset(OffsetAt::Latest).await?, 3);
+/// # kafka.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DevCluster {
     owner: Owner,
@@ -195,7 +234,8 @@ impl DevCluster {
         Ok(())
     }
 
-    /// Lets something happen to the cluster: a leader moves, a follower stalls.
+    /// Lets something happen to the cluster: a leader or a coordinator moves, a follower stalls. To kill and start brokers
+    /// use [`kill`](Self::kill) and [`start`](Self::start), which see to their connections, too.
     pub async fn tell(&self, input: Input) {
         self.owner.tell(input).await;
     }

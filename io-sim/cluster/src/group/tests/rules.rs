@@ -209,3 +209,57 @@ fn a_new_coordinator_knows_what_was_settled_last() {
     bench.pass(10);
     assert_eq!(bench.heartbeat(&leader, 2), "UnknownMemberId", "sessions go on from the move");
 }
+
+#[test]
+fn a_static_member_that_comes_back_before_it_ever_joined_waits_as_long_as_others() {
+    let (mut bench, leader, _follower) = Bench::of_two();
+    let is_static = |join: &mut JoinGroupRequest| join.instance = Some("i1".into());
+    let lost = bench.join("", is_static);
+    let again = bench.join("", is_static);
+    assert_eq!(bench.answer(lost), "FencedInstanceId");
+    // The others take longer to join than its session lasts.
+    for _ in 0..6 {
+        bench.pass(3);
+        assert_eq!(bench.heartbeat(&leader, 2), "RebalanceInProgress");
+    }
+    assert_eq!(bench.answer(again), "parked");
+    bench.pass(2);
+    assert_ne!(bench.answer(again), "UnknownMemberId");
+}
+
+#[test]
+fn who_joins_while_others_sync_waits_as_long_as_others() {
+    let (mut bench, leader, follower) = Bench::of_two();
+    bench.join(&leader, |_| {});
+    bench.join(&follower, |_| {});
+    assert_eq!(bench.group.state(), GroupState::CompletingRebalance);
+    let third = bench.join("", |_| {});
+    for _ in 0..6 {
+        bench.pass(3);
+        assert_eq!(bench.heartbeat(&leader, 3), "RebalanceInProgress");
+    }
+    assert_eq!(bench.answer(third), "parked", "longer than its session lasts");
+    bench.pass(2);
+    assert_eq!(bench.answer(third), "leads 4 of 1");
+}
+
+#[test]
+fn a_new_coordinator_does_not_wait_for_syncs_of_its_predecessors_time() {
+    let (mut bench, leader, follower) = Bench::of_two();
+    bench.join(&leader, |_| {});
+    bench.join(&follower, |_| {});
+    bench.sync(&leader, 3, &[(&leader, "p0"), (&follower, "p1")]);
+    // The group is settled before the follower syncs.
+    let share = bench.sync(&follower, 3, &[]);
+    assert_eq!(bench.answer(share), "p1");
+    for _ in 0..7 {
+        bench.pass(3);
+        assert_eq!(bench.heartbeat(&leader, 3), "ok");
+        assert_eq!(bench.heartbeat(&follower, 3), "ok");
+    }
+    let mut out = Vec::new();
+    bench.group.reload(bench.now, &mut out);
+    bench.keep(out);
+    bench.pass(1);
+    assert_eq!((bench.heartbeat(&leader, 3), bench.heartbeat(&follower, 3)), ("ok".into(), "ok".into()));
+}

@@ -120,7 +120,9 @@ impl World {
 
     /// Nobody waits for the answer any more, and the cluster is told so.
     fn cancel(&mut self, id: RequestId) {
-        self.open.remove(&id);
+        if let Some(Open { request, .. }) = self.open.remove(&id) {
+            self.truth.give_up(&request);
+        }
         self.tell(Input::Cancel { id });
     }
 
@@ -337,11 +339,12 @@ fn two_hundred_members_come_and_go_for_five_minutes() {
         "a sync was turned away",
         "a member never synced and was thrown out",
         "a commit was accepted",
+        "a late commit was refused",
         "a ghost's commit was refused",
         "a ghost was fenced",
         "a ghost was unknown",
         "a coordinator was still loading",
     ] {
-        assert!(seen.get(what).is_some_and(|times| *times >= 3), "{what}: too seldom in {seen:#?}");
+        assert!(seen.contains_key(what), "{what}: never in {seeds} seeds, only {seen:#?}");
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Client {
     /// Whether it shared out its generation.
     leads: bool,
     pub(super) life: Life,
+    /// The generation and the share that it had before, for what it sends late.
+    before: Option<(Generation, Vec<u8>)>,
     /// Whether it may be told that it is not known: it was slow, or the coordinator has forgotten.
     pub(super) is_excused: bool,
 }
@@ -58,6 +60,7 @@ impl Client {
             coordinator: None,
             leads: false,
             life: Life::Away,
+            before: None,
             is_excused: false,
         }
     }
@@ -82,9 +85,15 @@ impl World {
                 if self.chance(3_000) {
                     self.commit(nth, generation, &share);
                 }
+                if self.chance(1_000) {
+                    self.send_late(nth, generation);
+                }
                 match self.heartbeat(nth, generation) {
                     Ok(()) => Life::Member { generation, share, next: now + HEARTBEAT },
-                    Err(code) => self.again(nth, code, Life::Member { generation, share, next: now + STEP }),
+                    Err(code) => {
+                        self.clients[nth].before = Some((generation, share.clone()));
+                        self.again(nth, code, Life::Member { generation, share, next: now + STEP })
+                    }
                 }
             }
             Life::Stuck(generation) => match self.heartbeat(nth, generation) {
@@ -108,7 +117,7 @@ impl World {
         }
         let Client { leads, instance, .. } = &self.clients[nth];
         // A static leader that comes back is a case of its own, and there is only one leader.
-        let ghosts_below = if *leads && instance.is_some() { 200 } else { 26 };
+        let ghosts_below = if *leads && instance.is_some() { 800 } else { 26 };
         match self.entropy.below(10_000) {
             // It dies without a word; its connection may be seen to break.
             0..8 => {
@@ -194,7 +203,7 @@ impl World {
         match answer.outcome {
             Ok(joined) => {
                 self.clients[nth].id = answer.member;
-                if may_change && self.chance(30) {
+                if may_change && self.chance(100) {
                     self.clients[nth].is_excused = true;
                     return Life::Stuck(joined.generation);
                 }
@@ -318,6 +327,33 @@ impl World {
         }
     }
 
+    /// A sync and a commit of its last generation that were on their way all the time, and come under its present id.
+    fn send_late(&mut self, nth: usize, generation: Generation) {
+        let Client { id, instance, coordinator, before, .. } = self.clients[nth].clone();
+        if let (Some(coordinator), Some((late, share))) = (coordinator, before)
+            && late < generation
+        {
+            self.sync_as(coordinator, &id, instance.as_ref(), late);
+            if let Some(Err(_)) = self.commit_as(coordinator, id, instance, late, &share) {
+                self.see("a late commit was refused");
+            }
+        }
+    }
+
+    /// A sync that shares everything out to one member. If it is taken the truth will see it.
+    fn sync_as(&mut self, coordinator: i32, member: &Text, instance: Option<&Text>, generation: Generation) {
+        let sync = SyncGroupRequest {
+            group: "g".into(),
+            generation,
+            member: member.clone(),
+            instance: instance.cloned(),
+            protocol_type: None,
+            protocol: None,
+            assignments: vec![(member.clone(), write_share(generation, u32::MAX, 0..PARTITIONS))],
+        };
+        self.ask(coordinator, sync);
+    }
+
     /// What came of the first partition's commit; `None` if there is no partition or no answer.
     fn commit_as(
         &mut self,
@@ -353,16 +389,7 @@ impl World {
             if matches!(committed, Some(Err(_))) {
                 self.see("a ghost's commit was refused");
             }
-            let sync = SyncGroupRequest {
-                group: "g".into(),
-                generation,
-                member: id.clone(),
-                instance: instance.clone(),
-                protocol_type: None,
-                protocol: None,
-                assignments: vec![(id.clone(), write_share(generation, u32::MAX, 0..PARTITIONS))],
-            };
-            self.ask(coordinator, sync);
+            self.sync_as(coordinator, &id, instance.as_ref(), generation);
             let heartbeat = HeartbeatRequest { group: "g".into(), generation, member: id, instance };
             if let Some(Answer::Heartbeat(answer)) = self.ask_now(coordinator, heartbeat) {
                 match answer.outcome {

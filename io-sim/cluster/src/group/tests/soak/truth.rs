@@ -4,7 +4,7 @@
 //! these may send heartbeats, sync and commit in that number, but for static members that were replaced meanwhile. A new
 //! coordinator goes back to the last generation that was given shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{Generation, Offset};
@@ -36,6 +36,8 @@ pub(super) struct Truth {
     settled: Roster,
     /// Which assignment that was; there is only one for each generation.
     assignment: Option<(Generation, u32)>,
+    /// Whose joins were given up by those who asked: they are answered to nobody.
+    given_up: BTreeSet<Text>,
     /// What was committed last of each partition, and accepted.
     pub(super) committed: BTreeMap<u8, Offset>,
 }
@@ -56,7 +58,9 @@ impl Truth {
             let member = |member: &JoinedMember| (member.member.clone(), member.instance.clone());
             let members: BTreeMap<_, _> = joined.members.iter().map(member).collect();
             assert!(joined.generation >= self.latest.generation, "generations do not go back: {joined:?}");
-            if joined.generation == self.latest.generation && self.latest.is_whole {
+            if joined.generation > self.latest.generation {
+                self.must_have_joined(&members, joins.clone().map(|(_, member, _)| member).collect());
+            } else if self.latest.is_whole {
                 assert_eq!(members, self.latest.members, "a generation does not change");
             }
             self.latest = Roster { generation: joined.generation, members, is_whole: true };
@@ -83,6 +87,23 @@ impl Truth {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Of the last generation's members only those are in the new one that joined again, but for static ones.
+    fn must_have_joined(&mut self, members: &BTreeMap<Text, Option<Text>>, answered: BTreeSet<&Text>) {
+        for (member, _) in members.iter().filter(|(_, instance)| instance.is_none()) {
+            let had_joined = answered.contains(member) || self.given_up.contains(member);
+            let is_new = !self.latest.members.contains_key(member);
+            assert!(had_joined || is_new, "{member} goes on without having joined");
+        }
+        self.given_up.clear();
+    }
+
+    /// Nobody waits any more for what was asked.
+    pub(super) fn give_up(&mut self, request: &Request) {
+        if let Request::JoinGroup(request) = request {
+            self.given_up.insert(request.member.clone());
         }
     }
 
@@ -148,6 +169,7 @@ impl Truth {
     /// A new coordinator knows what was settled last. Whoever came since may be unknown to it.
     pub(super) fn move_coordinator(&mut self, clients: &mut [Client]) {
         self.latest = self.settled.clone();
+        self.given_up.clear();
         for client in clients {
             client.is_excused = true;
         }
