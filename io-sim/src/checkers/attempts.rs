@@ -53,9 +53,7 @@ impl Checker for Attempts {
     ) -> Result<(), Breach> {
         match happening {
             // What is assigned anew is counted anew. But a position may also be told twice, to a request that was repeated.
-            Happening::PositionServed { group, place, life, .. } => {
-                self.renew(ledger, *life, *group, *place)
-            }
+            Happening::PositionServed { group, place, life, .. } => self.renew(ledger, *life, *group, *place),
             Happening::LifeEnded { life, .. } => {
                 self.deliveries.retain(|(of, ..), _| of != life);
                 self.runs.retain(|_, run| run.delivery.0 != *life);

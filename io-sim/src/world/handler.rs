@@ -12,10 +12,12 @@ use crate::history::{CallNo, EventNo, HandlerNo, Happening, Life, Nature, Place,
 use crate::seed::Stream;
 
 /// What the world's events carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Item {
     /// The event's number.
     pub(crate) event: u32,
+    /// Makes it larger.
+    pub(crate) padding: String,
 }
 
 /// One handler in one process.

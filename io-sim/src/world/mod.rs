@@ -167,6 +167,8 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
     let config = ClusterConfig {
         brokers: brokers.iter().copied().map(address).collect(),
         started: WALL,
+        coordinator_load: scenario.cluster.coordinator_load,
+        initial_rebalance_delay: scenario.cluster.initial_rebalance_delay,
         ..ClusterConfig::default()
     };
     let cluster = Cluster::new(config, seed.stream("cluster").number()).expect("the defaults are legal");
@@ -209,7 +211,10 @@ fn create_topics(shared: &Shared, scenario: &Scenario, controller: BrokerId) {
         partitions: Some(topic.partitions as i32),
         replication: None,
         assignment: Vec::new(),
-        configs: Vec::new(),
+        configs: vec![
+            ("min.insync.replicas".into(), Some(scenario.cluster.min_in_sync.to_string().into())),
+            ("max.message.bytes".into(), Some(scenario.cluster.max_message_bytes.to_string().into())),
+        ],
     });
     let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };
     shared.lock().query(controller, request.into());

@@ -40,7 +40,28 @@ type SimBus = Bus<SimRuntime, SimKafka, NoDatabase>;
 impl Birth {
     fn bus(&self) -> SimBus {
         let kafka = SimKafka::new(self.runtime.clone(), Arc::clone(&self.brokers));
-        Bus::new(BusConfig::new("world"), self.runtime.clone(), Arc::new(kafka), Arc::new(NoDatabase))
+        let mut config = BusConfig::new("world");
+        config.produce.delivery_timeout = self.scenario.delivery;
+        config.produce.request_timeout = self.scenario.acknowledgement;
+        Bus::new(config, self.runtime.clone(), Arc::new(kafka), Arc::new(NoDatabase))
+    }
+
+    /// The event as the library is given it.
+    fn new_event(&self, sent: &Sent) -> NewEvent {
+        let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
+        let event = match sent.nature {
+            Nature::Undecodable => topic.raw("application/json", "{"),
+            Nature::Good | Nature::Poison => {
+                let mut draw = self.seed.stream("padding").nth(sent.event.0.into());
+                let padding = draw.log_uniform(1, u64::from(self.scenario.padding) + 1) - 1;
+                topic.keyless(&Item { event: sent.event.0, padding: "x".repeat(padding as usize) })
+            }
+        };
+        let event = event.id(sent.event.0.to_string());
+        match sent.key {
+            Some(key) => event.key(key.0),
+            None => event,
+        }
     }
 
     async fn exit(&self, end: End) {
@@ -162,7 +183,7 @@ pub(crate) async fn produce(birth: Birth, producer: usize) {
             state.tell(Happening::SendBegan { send, life, events: Arc::clone(&events) });
             send
         };
-        let outcome = bus.produce(events.iter().map(new_event)).await;
+        let outcome = bus.produce(events.iter().map(|sent| birth.new_event(sent))).await;
         tell(&birth, send, &events, outcome);
         if !birth.stop.is_empty() {
             break;
@@ -173,19 +194,6 @@ pub(crate) async fn produce(birth: Birth, producer: usize) {
     drop(bus);
     birth.runtime.sleep_until(birth.runtime.now() + Duration::from_millis(1)).await;
     birth.exit(End::Stopped { clean: true }).await;
-}
-
-fn new_event(sent: &Sent) -> NewEvent {
-    let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
-    let event = match sent.nature {
-        Nature::Undecodable => topic.raw("application/json", "{"),
-        Nature::Good | Nature::Poison => topic.keyless(&Item { event: sent.event.0 }),
-    };
-    let event = event.id(sent.event.0.to_string());
-    match sent.key {
-        Some(key) => event.key(key.0),
-        None => event,
-    }
 }
 
 fn tell(

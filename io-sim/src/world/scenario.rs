@@ -30,6 +30,33 @@ pub struct PlannedSend {
     pub events: Arc<[Sent]>,
 }
 
+/// What differs from cluster to cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// How long a new coordinator loads its groups.
+    pub coordinator_load: Duration,
+    /// How long the first member of a group waits for others.
+    pub initial_rebalance_delay: Duration,
+    /// How many replicas must be in sync for a batch to be acknowledged.
+    pub min_in_sync: u16,
+    /// The largest batch that topics take.
+    pub max_message_bytes: u32,
+}
+
+impl ClusterSettings {
+    fn draw(brokers: u16, draw: &mut Draw) -> Self {
+        let mut sometimes = |most: u64| if draw.once_in(2) { 0 } else { draw.log_uniform(1, most) };
+        let load = Duration::from_millis(sometimes(2_000));
+        let delay = Duration::from_millis(sometimes(3_000));
+        Self {
+            coordinator_load: load,
+            initial_rebalance_delay: delay,
+            min_in_sync: if draw.once_in(3) { brokers.min(2) } else { 1 },
+            max_message_bytes: if draw.once_in(2) { 1_048_588 } else { draw.log_uniform(500, 4_000) as u32 },
+        }
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -43,6 +70,14 @@ pub struct Scenario {
     pub outstanding: u32,
     /// What each producing process produces, in order.
     pub producers: Vec<Vec<PlannedSend>>,
+    /// What the cluster is like.
+    pub cluster: ClusterSettings,
+    /// How many bytes the payload of an event has at most beside its number.
+    pub padding: u32,
+    /// How long an event may be on its way to the log before its producer gives it up.
+    pub delivery: Duration,
+    /// How long a broker may wait for its replicas.
+    pub acknowledgement: Duration,
     /// How long a handler takes at most, when nothing goes wrong.
     pub handling: Duration,
     /// How long everything may take to come to rest once faults are over.
@@ -108,6 +143,10 @@ impl Scenario {
             facts: Arc::new(facts),
             instances,
             outstanding: draw.log_uniform(4, 30) as u32,
+            cluster: ClusterSettings::draw(brokers, &mut stream.named("cluster").nth(0)),
+            padding: if draw.once_in(2) { 0 } else { draw.log_uniform(10, 2_000) as u32 },
+            delivery: Duration::from_millis(draw.log_uniform(2_000, 120_000)),
+            acknowledgement: Duration::from_millis(draw.log_uniform(1_000, 30_000)),
             handling: Duration::from_millis(draw.log_uniform(1, 200)),
             patience: Duration::from_secs(300),
             leak: None,
