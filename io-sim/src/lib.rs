@@ -5,13 +5,14 @@
 //! - [`trace`] hashes every step, and tells them in words on replay.
 //! - [`faults`] are what can go wrong, and the plan of it.
 //! - [`history`] is what happened, as data; [`checkers`] judge it.
-//!
+//! - [`database`] is a SQL database as one machine.
 //! - [`network`] is links and connections, [`world`] the real library in it.
 //!
-//! But for [`world`] none of these knows a clock or a scheduler: the machines driven alone and the whole library on a simulated scheduler
-//! share them.
+//! But for [`world`] none of these knows a clock or a scheduler: the machines driven alone and the whole library on a
+//! simulated scheduler share them.
 
 pub mod checkers;
+pub mod database;
 pub mod faults;
 pub mod history;
 pub mod network;
