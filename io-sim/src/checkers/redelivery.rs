@@ -143,7 +143,8 @@ impl Redelivery {
     fn left_nothing(&self, ledger: &Ledger, life: Life, tested: &mut Tested) -> Result<(), Breach> {
         let facts = ledger.facts();
         for ((group, place), _) in self.owners.iter().filter(|(_, owner)| **owner == life) {
-            let (Some(log), Some(member)) = (ledger.log(*place), self.members.get(&(life, *group, *place))) else {
+            let (Some(log), Some(member)) = (ledger.log(*place), self.members.get(&(life, *group, *place)))
+            else {
                 continue;
             };
             let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();

@@ -17,6 +17,7 @@ use super::scenario::Scenario;
 use super::state::Shared;
 use super::truth;
 use crate::checkers::{Breach, Law};
+use crate::database;
 use crate::faults::Stroke;
 use crate::faults::plan::FaultPlan;
 use crate::history::{End, Happening, Life, ServiceNo, TopicFacts};
@@ -39,6 +40,7 @@ enum Todo {
     Resume(Life),
     StartBroker(BrokerId),
     Unstall(BrokerId, PartitionId, Arc<str>),
+    StartDatabase,
 }
 
 /// A process of the world.
@@ -190,6 +192,10 @@ impl Director {
             Todo::Start(process) => self.start(process),
             Todo::Resume(life) => self.resume(life),
             Todo::StartBroker(broker) => self.start_broker(broker),
+            Todo::StartDatabase => {
+                let recovery = Duration::from_millis(500);
+                self.shared.lock().strike_database(database::Input::Start { recovery });
+            }
             Todo::Unstall(broker, partition, topic) => {
                 let input = Input::Replication { topic, partition, broker, runs: true };
                 self.shared.lock().strike_cluster(input);
@@ -250,6 +256,9 @@ impl Director {
                 state.network.give_up(now, connection);
             }
             state.seats.retain(|(life, ..), _| *life != present.life);
+            for session in state.sessions.of(present.life) {
+                state.sessions.gone(now, session);
+            }
             state.wake_pump();
         }
         let handle = Handle::current();
@@ -364,11 +373,16 @@ impl Director {
                 let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
                 self.shared.lock().evict(&group, usize::from(member));
             }
-            // Nobody owns the partition, or there is no database in this world.
-            Stroke::CrashOwner { .. }
-            | Stroke::PauseOwner { .. }
-            | Stroke::RestartDatabase { .. }
-            | Stroke::EmptyPool { .. } => {}
+            Stroke::RestartDatabase { down } => {
+                self.shared.lock().strike_database(database::Input::Crash { lose: 0 });
+                self.plan_at(now + down, Todo::StartDatabase);
+            }
+            Stroke::EmptyPool { lasting } => {
+                let mut state = self.shared.lock();
+                state.sessions.empty_until = state.sessions.empty_until.max(now + lasting);
+            }
+            // Nobody owns the partition.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
         }
     }
 
@@ -401,13 +415,19 @@ impl Director {
 
     /// All faults are over and healed.
     fn calm(&mut self) {
-        self.shared.lock().network.links.heal();
+        {
+            let mut state = self.shared.lock();
+            state.network.links.heal();
+            state.sessions.empty_until = Time::ZERO;
+        }
         for todo in std::mem::take(&mut self.todo).into_values() {
             match todo {
                 Todo::Strike(_) => {}
-                Todo::Start(_) | Todo::Resume(_) | Todo::StartBroker(_) | Todo::Unstall(..) => {
-                    self.perform(todo)
-                }
+                Todo::StartDatabase
+                | Todo::Start(_)
+                | Todo::Resume(_)
+                | Todo::StartBroker(_)
+                | Todo::Unstall(..) => self.perform(todo),
             }
         }
         let mut state = self.shared.lock();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use evenkeel_core::model::{Event, HandlerError, Offset};
+use evenkeel_core::model::{BatchTxHandler, Event, HandlerError, Offset, TxHandler};
 use evenkeel_core::ports::Runtime;
 use serde::{Deserialize, Serialize};
 
+use super::database::{SimTx, is_the_worlds};
 use super::runtime::SimRuntime;
+use super::sessions::{EFFECTS, effect_key};
 use crate::faults::Chance;
 use crate::history::{CallNo, EventNo, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo};
 use crate::seed::Stream;
@@ -61,6 +63,33 @@ impl Worker {
             run.end(end);
         }
         answer(end)
+    }
+
+    /// Handles events in a transaction: each has an effect, written before the handler ends as planned.
+    async fn handle_in(&self, tx: &mut SimTx, events: Vec<Event<Item>>) -> Result<(), HandlerError> {
+        let call = self.runtime.shared().lock().next_call();
+        let runs: Vec<_> = events.iter().map(|event| self.begin(call, event)).collect();
+        let numbers: Vec<_> = events.iter().map(number).collect();
+        let mut failed = None;
+        for (run, event) in runs.iter().zip(&numbers) {
+            let key = effect_key(self.handler, *event, run.run.0);
+            if let Err(error) = tx.insert(EFFECTS, key, "").await {
+                failed = Some(error);
+                break;
+            }
+        }
+        let end = match failed {
+            Some(error) if is_the_worlds(error) => RunEnd::World,
+            Some(_) => RunEnd::Failed,
+            None => self.go(&numbers).await,
+        };
+        for run in runs {
+            run.end(end);
+        }
+        match failed {
+            Some(error) => Err(HandlerError::retry(error)),
+            None => answer(end),
+        }
     }
 
     fn begin(&self, call: CallNo, event: &Event<Item>) -> Run {
@@ -128,6 +157,21 @@ impl Worker {
             }
         }
         (takes, Course::Ends(end))
+    }
+}
+
+/// A worker whose effects are in the database.
+pub(crate) struct WithTx(pub(crate) Worker);
+
+impl<'t> TxHandler<'t, SimTx, Item> for WithTx {
+    async fn handle(&self, tx: &'t mut SimTx, event: Event<Item>) -> Result<(), HandlerError> {
+        self.0.handle_in(tx, vec![event]).await
+    }
+}
+
+impl<'t> BatchTxHandler<'t, SimTx, Item> for WithTx {
+    async fn handle(&self, tx: &'t mut SimTx, events: Vec<Event<Item>>) -> Result<(), HandlerError> {
+        self.0.handle_in(tx, events).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`run`] runs one world, on a thread of its own so that nothing of an earlier one is left, and reports. The
 //! same scenario and plan give the same [`Report`], hash for hash.
 
+mod database;
 mod decode;
 mod director;
 mod handler;
@@ -13,6 +14,7 @@ mod rest;
 mod runtime;
 pub mod scenario;
 mod server;
+mod sessions;
 mod state;
 mod telling;
 mod truth;
@@ -27,6 +29,7 @@ use evenkeel_core::model::{BrokerId, Time};
 use madsim::runtime::{Handle, Runtime};
 use madsim::time::TimeHandle;
 
+pub use self::database::{SimDatabase, SimTx};
 use self::director::{Director, address};
 use self::pump::Pump;
 use self::runtime::SimRuntime;

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use evenkeel_core::engine::bus::{Bus, BusConfig, NoDatabase};
+use evenkeel_core::engine::bus::{Bus, BusConfig};
 use evenkeel_core::engine::consume::News;
 use evenkeel_core::error::{ProduceError, RegistrationError};
 use evenkeel_core::machine::consumer::Notice;
 use evenkeel_core::model::{BrokerId, Event, NewEvent, Topic};
 use evenkeel_core::ports::Runtime;
 
-use super::handler::{Item, Worker};
+use super::database::SimDatabase;
+use super::handler::{Item, WithTx, Worker};
 use super::kafka::SimKafka;
 use super::runtime::SimRuntime;
 use super::scenario::{PlannedSend, Scenario, TOPICS};
 use super::truth;
 use crate::checkers::{Breach, Law};
-use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo};
+use crate::history::{
+    End, Fate, Flavour, GroupNo, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo,
+};
 use crate::seed::Seed;
 
 /// Says that a process has ended by itself.
@@ -35,15 +38,16 @@ pub(crate) struct Birth {
     pub(crate) exits: Exits,
 }
 
-type SimBus = Bus<SimRuntime, SimKafka, NoDatabase>;
+type SimBus = Bus<SimRuntime, SimKafka, SimDatabase>;
 
 impl Birth {
     fn bus(&self) -> SimBus {
         let kafka = SimKafka::new(self.runtime.clone(), Arc::clone(&self.brokers));
+        let database = SimDatabase::new(self.runtime.clone(), self.scenario.connections);
         let mut config = BusConfig::new("world");
         config.produce.delivery_timeout = self.scenario.delivery;
         config.produce.request_timeout = self.scenario.acknowledgement;
-        Bus::new(config, self.runtime.clone(), Arc::new(kafka), Arc::new(NoDatabase))
+        Bus::new(config, self.runtime.clone(), Arc::new(kafka), Arc::new(database))
     }
 
     /// The event as the library is given it.
@@ -119,18 +123,24 @@ fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), Regist
         leak: birth.scenario.leak,
         stream: birth.seed.stream("handling"),
     };
-    if handler.batch > 1 {
-        let all = move |events: Vec<Event<Item>>| {
-            let worker = worker.clone();
-            async move { worker.handle_all(events).await }
-        };
-        subscription.batch(limit(handler.batch)).idempotent_batch(&handler.name, all)
-    } else {
-        let one = move |event: Event<Item>| {
-            let worker = worker.clone();
-            async move { worker.handle(event).await }
-        };
-        subscription.idempotent(&handler.name, one)
+    let (name, batch) = (&*handler.name, limit(handler.batch));
+    match (handler.flavour, handler.batch > 1) {
+        (Flavour::Idempotent, false) => {
+            let one = move |event: Event<Item>| {
+                let worker = worker.clone();
+                async move { worker.handle(event).await }
+            };
+            subscription.idempotent(name, one)
+        }
+        (Flavour::Idempotent, true) => {
+            let all = move |events: Vec<Event<Item>>| {
+                let worker = worker.clone();
+                async move { worker.handle_all(events).await }
+            };
+            subscription.batch(batch).idempotent_batch(name, all)
+        }
+        (Flavour::ExactlyOnce, false) => subscription.exactly_once(name, WithTx(worker)),
+        (Flavour::ExactlyOnce, true) => subscription.batch(batch).exactly_once_batch(name, WithTx(worker)),
     }
 }
 

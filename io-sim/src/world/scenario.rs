@@ -70,6 +70,8 @@ pub struct Scenario {
     pub outstanding: u32,
     /// What each producing process produces, in order.
     pub producers: Vec<Vec<PlannedSend>>,
+    /// How many connections to the database each process has.
+    pub connections: u32,
     /// What the cluster is like.
     pub cluster: ClusterSettings,
     /// How many bytes the payload of an event has at most beside its number.
@@ -143,6 +145,7 @@ impl Scenario {
             facts: Arc::new(facts),
             instances,
             outstanding: draw.log_uniform(4, 30) as u32,
+            connections: draw.log_uniform(1, 10) as u32,
             cluster: ClusterSettings::draw(brokers, &mut stream.named("cluster").nth(0)),
             padding: if draw.once_in(2) { 0 } else { draw.log_uniform(10, 2_000) as u32 },
             delivery: Duration::from_millis(draw.log_uniform(2_000, 120_000)),
@@ -183,7 +186,7 @@ fn handler(group: GroupNo, topic: TopicNo, nth: u64, draw: &mut Draw) -> Handler
         name: ["charge", "mail"][nth as usize].into(),
         group,
         topic,
-        flavour: Flavour::Idempotent,
+        flavour: *draw.pick(&[Flavour::Idempotent, Flavour::ExactlyOnce]),
         ordering: *draw.pick(&[Ordering::Key, Ordering::Key, Ordering::Partition, Ordering::Unordered]),
         concurrency: draw.log_uniform(1, 8) as u32,
         batch,

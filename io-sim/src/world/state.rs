@@ -16,6 +16,7 @@ use madsim::time::TimeHandle;
 
 use super::kafka::Lane;
 use super::server::Asked;
+use super::sessions::Sessions;
 use super::telling;
 use super::truth::Truth;
 use crate::checkers::{Breach, Judge};
@@ -71,6 +72,8 @@ pub(crate) struct State {
     pub(crate) network: Network,
     pub(crate) cluster: Cluster,
     pub(crate) truth: Truth,
+    /// The database and the connections to it.
+    pub(crate) sessions: Sessions,
     /// The brokers that run.
     pub(crate) alive: BTreeSet<BrokerId>,
     /// What brokers are at work on.
@@ -120,6 +123,7 @@ impl Shared {
             network: Network::new(seed.stream("links")),
             cluster,
             truth: Truth::default(),
+            sessions: Sessions::new(seed.stream("sessions")),
             alive: brokers.iter().copied().collect(),
             asked: BTreeMap::new(),
             seats: BTreeMap::new(),
