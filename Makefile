@@ -1,10 +1,12 @@
 # What is done often is one word. `make help` lists the words.
 
 DB ?= sqlite
+FROM ?= 0
+SEEDS ?= 1000
 ORDERS ?= 100000
 SERVICES = io-real/services
 
-.PHONY: help demo test lint bench fuzz stop
+.PHONY: help demo test lint bench fuzz sim replay stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +37,12 @@ bench: ## Measures, each figure beside its peer's in the same run.
 
 fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+
+sim: ## Runs simulated worlds: SEEDS=1000 of them, from FROM=0 on.
+	cargo run --profile sim --package sim-tests -- run --from $(FROM) --seeds $(SEEDS)
+
+replay: ## Shows every step of the world of one SEED.
+	cargo run --package sim-tests -- replay $(SEED)
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

@@ -6,7 +6,6 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -61,7 +60,6 @@ pub struct SimTx {
     session: SessionId,
     seat: Seat,
     ended: bool,
-    statements: AtomicU64,
 }
 
 impl SimDatabase {
@@ -149,13 +147,54 @@ pub(crate) const fn is_the_worlds(error: SqlError) -> bool {
     }
 }
 
+/// A table of the simulated database, by its name: a constant beside the handlers that use it.
+///
+/// ```
+/// use evenkeel_sim::Table;
+///
+/// const CHARGES: Table = Table::new("charges");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table(&'static str);
+
+impl Table {
+    /// The table of this name. A world must be told of it: see [`World::table`](crate::explore::World::table).
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
 impl SimTx {
     /// Reads a row.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn get(&mut self, table: TableId, key: impl Into<Bytes>) -> Result<Option<Bytes>, SqlError> {
+    pub async fn get(&mut self, table: Table, key: impl Into<Bytes>) -> Result<Option<Bytes>, SqlError> {
+        let table = self.id(table)?;
         match self.ask(Request::Get { table, key: key.into() }).await? {
+            Answer::Row(row) => Ok(row.map(|row| row.value)),
+            _ => Err(SqlError::ConnectionLost),
+        }
+    }
+
+    /// Reads a row and locks it until the transaction ends, so that nobody changes it between this and a write.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn get_for_update(
+        &mut self,
+        table: Table,
+        key: impl Into<Bytes>,
+    ) -> Result<Option<Bytes>, SqlError> {
+        let table = self.id(table)?;
+        match self.ask(Request::GetForUpdate { table, key: key.into() }).await? {
             Answer::Row(row) => Ok(row.map(|row| row.value)),
             _ => Err(SqlError::ConnectionLost),
         }
@@ -167,10 +206,11 @@ impl SimTx {
     /// What the database says.
     pub async fn put(
         &mut self,
-        table: TableId,
+        table: Table,
         key: impl Into<Bytes>,
         value: impl Into<Bytes>,
     ) -> Result<(), SqlError> {
+        let table = self.id(table)?;
         self.ask(Request::Put { table, key: key.into(), row: Row::new(value) }).await.map(drop)
     }
 
@@ -180,11 +220,21 @@ impl SimTx {
     /// What the database says.
     pub async fn insert(
         &mut self,
-        table: TableId,
+        table: Table,
         key: impl Into<Bytes>,
         value: impl Into<Bytes>,
     ) -> Result<(), SqlError> {
-        self.ask(Request::Insert { table, key: key.into(), row: Row::new(value) }).await.map(drop)
+        let table = self.id(table)?;
+        self.insert_into(table, key.into(), value.into()).await
+    }
+
+    pub(crate) async fn insert_into(
+        &mut self,
+        table: TableId,
+        key: Bytes,
+        value: Bytes,
+    ) -> Result<(), SqlError> {
+        self.ask(Request::Insert { table, key, row: Row::new(value) }).await.map(drop)
     }
 
     /// Reads the rows of a table from a key on, in order of key.
@@ -193,19 +243,24 @@ impl SimTx {
     /// What the database says.
     pub async fn scan(
         &mut self,
-        table: TableId,
+        table: Table,
         from: impl Into<Bytes>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, SqlError> {
+        let table = self.id(table)?;
         match self.ask(Request::Scan { table, from: from.into(), to: None, limit }).await? {
             Answer::Rows(rows) => Ok(rows.into_iter().map(|(key, row)| (key, row.value)).collect()),
             _ => Err(SqlError::ConnectionLost),
         }
     }
 
+    fn id(&self, table: Table) -> Result<TableId, SqlError> {
+        let state = self.runtime.shared().lock();
+        state.sessions.machine.table(table.name()).ok_or(SqlError::UndefinedTable(TableId(u16::MAX)))
+    }
+
     async fn ask(&mut self, request: Request) -> Heard {
         let process = u64::from(self.runtime.life().process);
-        self.statements.fetch_add(1, Ordering::Relaxed);
         let (reply, heard) = async_channel::bounded(1);
         let broken = {
             let mut state = self.runtime.shared().lock();
@@ -290,13 +345,7 @@ impl Database for SimDatabase {
         // A connection of the pool may have died while nobody used it: then another is made.
         for _ in 0..2 {
             let session = self.session(&mut seat).await?;
-            let mut tx = SimTx {
-                runtime: self.runtime.clone(),
-                session,
-                seat,
-                ended: false,
-                statements: AtomicU64::new(0),
-            };
+            let mut tx = SimTx { runtime: self.runtime.clone(), session, seat, ended: false };
             match tx.ask(Request::Begin { isolation: Isolation::ReadCommitted }).await {
                 Ok(_) => return Ok(tx),
                 Err(error) => {

@@ -19,8 +19,9 @@ use super::runtime::SimRuntime;
 use super::scenario::{PlannedSend, Scenario, TOPICS};
 use super::truth;
 use crate::checkers::{Breach, Law};
+use crate::explore;
 use crate::history::{
-    End, Fate, Flavour, GroupNo, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo,
+    End, Fate, Flavour, GroupNo, HandlerFacts, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo,
 };
 use crate::seed::Seed;
 
@@ -38,7 +39,7 @@ pub(crate) struct Birth {
     pub(crate) exits: Exits,
 }
 
-type SimBus = Bus<SimRuntime, SimKafka, SimDatabase>;
+pub(crate) type SimBus = Bus<SimRuntime, SimKafka, SimDatabase>;
 
 impl Birth {
     fn bus(&self) -> SimBus {
@@ -50,8 +51,24 @@ impl Birth {
         Bus::new(config, self.runtime.clone(), Arc::new(kafka), Arc::new(database))
     }
 
+    /// What runs a handler and tells of it.
+    pub(crate) fn worker(&self, number: HandlerNo, handler: &HandlerFacts) -> Worker {
+        Worker {
+            runtime: self.runtime.clone(),
+            handler: number,
+            topic: handler.topic,
+            handling: self.scenario.handling,
+            limit: handler.retry.attempt_limit,
+            leak: self.scenario.leak,
+            stream: self.seed.stream("handling"),
+        }
+    }
+
     /// The event as the library is given it.
     fn new_event(&self, sent: &Sent) -> NewEvent {
+        if let Some(custom) = &self.scenario.custom {
+            return custom.makers[sent.event.0 as usize]().id(sent.event.0.to_string());
+        }
         let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
         let event = match sent.nature {
             Nature::Undecodable => topic.raw("application/json", "{"),
@@ -79,8 +96,13 @@ pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
     let bus = birth.bus();
     let group = GroupNo(service.0);
     let handlers = handlers_of(&birth.scenario, group);
-    for handler in &handlers {
-        register(&birth, &bus, *handler).expect("the world's handlers are well formed");
+    match &birth.scenario.custom {
+        Some(custom) => explore::register(&birth, &bus, &*custom.registers[usize::from(service.0)]),
+        None => {
+            for handler in &handlers {
+                register(&birth, &bus, *handler).expect("the world's handlers are well formed");
+            }
+        }
     }
     observe(&birth, &bus, handlers);
     let end = match bus.start().await {
@@ -114,15 +136,7 @@ fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), Regist
         .ordering(handler.ordering)
         .concurrency(limit(handler.concurrency))
         .outstanding(limit(birth.scenario.outstanding.max(handler.batch * handler.concurrency)));
-    let worker = Worker {
-        runtime: birth.runtime.clone(),
-        handler: number,
-        topic: handler.topic,
-        handling: birth.scenario.handling,
-        limit: handler.retry.attempt_limit,
-        leak: birth.scenario.leak,
-        stream: birth.seed.stream("handling"),
-    };
+    let worker = birth.worker(number, handler);
     let (name, batch) = (&*handler.name, limit(handler.batch));
     match (handler.flavour, handler.batch > 1) {
         (Flavour::Idempotent, false) => {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::machine::backoff::Backoff;
-use evenkeel_core::model::{OnFailure, Ordering, RetryPolicy, Time};
+use evenkeel_core::model::{NewEvent, OnFailure, Ordering, RetryPolicy, Time};
 
+use crate::explore::Service;
 use crate::faults::Family;
 use crate::faults::swarm::Shape;
 use crate::history::{
@@ -87,6 +88,27 @@ pub struct Scenario {
     /// What a call takes on top, for whatever reason outside of the world: a leak of determinism, to prove that leaks
     /// are found.
     pub leak: Option<fn() -> Duration>,
+    /// Whose handlers and events these are, if they are not the world's own.
+    pub(crate) custom: Option<Arc<Custom>>,
+}
+
+/// What a user's service registers its handlers with.
+pub(crate) type Register = Arc<dyn Fn(&Service<'_>) + Send + Sync>;
+
+/// A user's services and events.
+pub(crate) struct Custom {
+    /// What each service registers.
+    pub(crate) registers: Vec<Register>,
+    /// What makes each event.
+    pub(crate) makers: Vec<Box<dyn Fn() -> NewEvent + Send + Sync>>,
+    /// The tables that handlers use.
+    pub(crate) tables: Vec<Arc<str>>,
+}
+
+impl std::fmt::Debug for Custom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Custom").field("tables", &self.tables).finish_non_exhaustive()
+    }
 }
 
 impl Scenario {
@@ -109,6 +131,30 @@ impl Scenario {
     #[must_use]
     pub fn events(&self) -> usize {
         self.producers.iter().flatten().map(|send| send.events.len()).sum()
+    }
+
+    /// A user's world: what is not the user's to say is drawn.
+    pub(crate) fn of(
+        seed: Seed,
+        facts: Arc<Facts>,
+        instances: Vec<u16>,
+        producers: Vec<Vec<PlannedSend>>,
+        custom: Custom,
+    ) -> Self {
+        // A batch that is too large for its topic is the user's own affair.
+        let mut drawn = Self::draw(seed, Duration::from_secs(1));
+        drawn.cluster.max_message_bytes = 1_048_588;
+        // A user's handlers may be patient: a call may take a minute, and a wait half of one.
+        let patience = Duration::from_secs(900);
+        Self {
+            facts,
+            instances,
+            producers,
+            patience,
+            outstanding: 30,
+            custom: Some(Arc::new(custom)),
+            ..drawn
+        }
     }
 
     /// Draws a world: tiny limits make edges daily.
@@ -153,6 +199,7 @@ impl Scenario {
             handling: Duration::from_millis(draw.log_uniform(1, 200)),
             patience: Duration::from_secs(300),
             leak: None,
+            custom: None,
         }
     }
 }

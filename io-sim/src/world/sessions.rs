@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Sender;
+use bytes::Bytes;
 use evenkeel_core::machine::Machine;
 use evenkeel_core::model::{RequestId, Time};
 use evenkeel_core::ports::ClaimKey;
@@ -24,6 +25,9 @@ pub(crate) const CLAIMS: TableId = TableId(0);
 /// The table of the world's handlers' effects.
 pub(crate) const EFFECTS: TableId = TableId(1);
 
+/// The first table that is not the world's.
+pub(crate) const OWN_TABLES: u16 = 2;
+
 const STATEMENT: Kind = Kind::new("statement");
 
 /// What a client learns of what it asked.
@@ -33,6 +37,7 @@ pub(crate) type Heard = Result<Answer, SqlError>;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(crate) machine: Database,
+    tables: u16,
     stream: Stream,
     deliveries: BTreeMap<(Time, u64), Delivery>,
     sequence: u64,
@@ -52,9 +57,12 @@ enum Delivery {
 }
 
 impl Sessions {
-    pub(crate) fn new(stream: Stream) -> Self {
-        let tables = vec!["evenkeel_processed".into(), "effects".into()];
+    /// A database with the world's tables, and these.
+    pub(crate) fn new(stream: Stream, own: &[Arc<str>]) -> Self {
+        let tables =
+            ["evenkeel_processed".into(), "effects".into()].into_iter().chain(own.iter().cloned()).collect();
         Self {
+            tables: OWN_TABLES + own.len() as u16,
             machine: Database::new(DatabaseConfig { tables, ..DatabaseConfig::default() }),
             stream,
             deliveries: BTreeMap::new(),
@@ -65,6 +73,13 @@ impl Sessions {
             connecting: BTreeMap::new(),
             empty_until: Time::ZERO,
         }
+    }
+
+    /// The committed rows of each table.
+    pub(crate) fn rows(&self) -> Vec<Vec<(Bytes, Bytes)>> {
+        let of_table =
+            |table| self.machine.rows(TableId(table)).map(|(key, row)| (key.clone(), row.value.clone()));
+        (0..self.tables).map(|table| of_table(table).collect()).collect()
     }
 
     /// When something is due next.

@@ -123,7 +123,7 @@ impl Shared {
             network: Network::new(seed.stream("links")),
             cluster,
             truth: Truth::default(),
-            sessions: Sessions::new(seed.stream("sessions")),
+            sessions: Sessions::new(seed.stream("sessions"), &[]),
             alive: brokers.iter().copied().collect(),
             asked: BTreeMap::new(),
             seats: BTreeMap::new(),
