@@ -456,6 +456,13 @@ impl Director {
                 pending.push(format!("producer {nth} is at {done} of {}", sends.len()));
             }
         }
+        // A start waits a minute for partitions, and then the process is started again.
+        let present = self.processes.iter().filter(|process| matches!(process.role, Role::Service(_)));
+        for present in present.filter_map(|process| process.present.as_ref()) {
+            if !state.started.contains(&present.life) {
+                pending.push(format!("{} has not started yet", present.life));
+            }
+        }
         for (send, life) in &state.sending {
             pending.push(format!("{life} waits for {send}"));
         }

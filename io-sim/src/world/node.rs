@@ -107,6 +107,7 @@ pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
     observe(&birth, &bus, handlers);
     let end = match bus.start().await {
         Ok(running) => {
+            birth.runtime.shared().lock().started.insert(birth.runtime.life());
             // The channel closes with the world.
             let _ = birth.stop.recv().await;
             let leftover = running.shutdown().await;

@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) claims: BTreeMap<ClaimKey, (HandlerNo, EventNo)>,
     /// How far each producer is in its plan.
     pub(crate) produced: BTreeMap<usize, usize>,
+    /// Services that have had their first assignment.
+    pub(crate) started: BTreeSet<Life>,
     /// Calls of `produce` that were not answered yet.
     pub(crate) sending: BTreeMap<SendNo, Life>,
     pub(crate) polls: u64,
@@ -133,6 +135,7 @@ impl Shared {
             skew: BTreeMap::new(),
             claims: BTreeMap::new(),
             produced: BTreeMap::new(),
+            started: BTreeSet::new(),
             sending: BTreeMap::new(),
             polls: 0,
             inputs: 0,
