@@ -2,6 +2,8 @@
 
 BROKER ?= dev
 DB ?= sqlite
+FROM ?= 0
+SEEDS ?= 1000
 ORDERS ?= 100000
 LISTEN ?= 127.0.0.1:9092
 PROFILE ?= release
@@ -11,7 +13,7 @@ SERVICES = io-real/services
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz conformance stop
+.PHONY: help demo broker test lint bench fuzz conformance sim replay stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' Makefile
@@ -58,6 +60,12 @@ fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a 
 
 conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
 	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)
+
+sim: ## Runs simulated worlds: SEEDS=1000 of them, from FROM=0 on.
+	cargo run --profile sim --package sim-tests -- run --from $(FROM) --seeds $(SEEDS)
+
+replay: ## Shows every step of the world of one SEED.
+	cargo run --package sim-tests -- replay $(SEED)
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

@@ -5,16 +5,22 @@
 //! - [`trace`] hashes every step, and tells them in words on replay.
 //! - [`faults`] are what can go wrong, and the plan of it.
 //! - [`history`] is what happened, as data; [`checkers`] judge it.
-//!
+//! - [`database`] is a SQL database as one machine.
+//! - [`explore`](mod@explore) puts your own handlers into the world, under plain `cargo test`.
 //! - [`network`] is links and connections, [`world`] the real library in it.
 //!
-//! But for [`world`] none of these knows a clock or a scheduler: the machines driven alone and the whole library on a simulated scheduler
-//! share them.
+//! But for [`world`] and [`explore`](mod@explore) none of these knows a clock or a scheduler: the machines driven alone and the whole library on a
+//! simulated scheduler share them.
 
 pub mod checkers;
+pub mod database;
+pub mod explore;
 pub mod faults;
 pub mod history;
 pub mod network;
 pub mod seed;
 pub mod trace;
 pub mod world;
+
+pub use explore::explore;
+pub use world::{SimTx, Table};

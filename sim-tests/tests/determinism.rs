@@ -42,7 +42,8 @@ fn planted() -> Duration {
 
 fn leaky(detail: Detail) -> Report {
     let seed = Seed(10_000);
-    let scenario = Scenario { leak: Some(planted), ..Scenario::draw(seed, ACTIVE) };
+    let mut scenario = Scenario::draw(seed, ACTIVE);
+    scenario.leak = Some(planted);
     world::run(&scenario, &swarm::draw(seed, &scenario.shape(ACTIVE)), seed, detail)
 }
 

@@ -255,6 +255,11 @@ impl Judge {
         Ok(())
     }
 
+    /// The world has seen that everything came to rest in time, which it alone can judge.
+    pub fn came_to_rest(&mut self) {
+        self.tested.count(Law::Liveness);
+    }
+
     /// The run has come to rest.
     ///
     /// # Errors

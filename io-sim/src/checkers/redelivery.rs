@@ -28,8 +28,10 @@ struct Member {
     served: Position,
     /// It began to work with what it was served; the next answer belongs to another assignment.
     at_work: bool,
-    /// What it settled since.
+    /// What it settled since, for certain.
     settled: BTreeSet<(HandlerNo, Offset)>,
+    /// What it is done with since, as far as it can know: a transaction may have failed, or committed unknown to it.
+    done: BTreeSet<(HandlerNo, Offset)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -106,11 +108,19 @@ impl Checker for Redelivery {
             Happening::RunEnded { run, end } => {
                 let Some((life, handler, place, offset)) = self.runs.remove(run) else { return Ok(()) };
                 let facts = ledger.facts().handler(handler);
-                // What an exactly-once handler did may have an unknown outcome, and then it is handed out again.
-                let settled =
-                    matches!((end, facts.flavour), (RunEnd::Done | RunEnd::Ignored, Flavour::Idempotent));
-                if settled && let Some(member) = self.members.get_mut(&(life, facts.group, place)) {
-                    member.settled.insert((handler, offset));
+                let Some(member) = self.members.get_mut(&(life, facts.group, place)) else { return Ok(()) };
+                if matches!(end, RunEnd::Done | RunEnd::Ignored) {
+                    member.done.insert((handler, offset));
+                    // What an exactly-once handler did may have an unknown outcome, and then it is handed out again.
+                    if facts.flavour == Flavour::Idempotent {
+                        member.settled.insert((handler, offset));
+                    }
+                }
+            }
+            Happening::GivenUp { life, handler, place, offset, .. } => {
+                let group = ledger.facts().handler(*handler).group;
+                if let Some(member) = self.members.get_mut(&(*life, group, *place)) {
+                    member.done.insert((*handler, *offset));
                 }
             }
             Happening::StopAsked { life } if ledger.is_quiet() => {
@@ -133,12 +143,18 @@ impl Redelivery {
     fn left_nothing(&self, ledger: &Ledger, life: Life, tested: &mut Tested) -> Result<(), Breach> {
         let facts = ledger.facts();
         for ((group, place), _) in self.owners.iter().filter(|(_, owner)| **owner == life) {
-            let Some(log) = ledger.log(*place) else { continue };
+            let (Some(log), Some(member)) = (ledger.log(*place), self.members.get(&(life, *group, *place)))
+            else {
+                continue;
+            };
             let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();
             for (offset, _) in log.records() {
                 let mut handlers = facts.handlers_of(*group, place.topic).peekable();
+                // What an earlier assignment settled and could not commit is not known to this one.
                 let is_over = handlers.peek().is_some()
-                    && handlers.all(|handler| ledger.is_over(handler, *place, offset));
+                    && handlers.all(|handler| {
+                        ledger.is_over(handler, *place, offset) && member.done.contains(&(handler, offset))
+                    });
                 tested.count(Law::Redelivery);
                 if is_over && !stored.covers(offset) {
                     let story = format!(

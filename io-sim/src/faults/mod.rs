@@ -104,6 +104,8 @@ pub enum Family {
     Isolation,
     /// Brokers die.
     Brokers,
+    /// Followers stop copying for a while.
+    Replication,
     /// Partitions change their leaders.
     Leaders,
     /// Groups change their coordinators.
@@ -144,6 +146,7 @@ impl Family {
         Self::Resets,
         Self::Isolation,
         Self::Brokers,
+        Self::Replication,
         Self::Leaders,
         Self::Coordinators,
         Self::Evictions,
@@ -167,7 +170,7 @@ impl Family {
             Self::Crashes => (Destroys::Memory, &[], Heals::InTime),
             // A zombie does not know yet that it is no owner, and may take longer over a call than its limit.
             Self::Pauses => (Destroys::Nothing, &[Law::OneOwner, Law::Attempts], Heals::InTime),
-            Self::Stops | Self::Isolation | Self::Pool | Self::Brokers => {
+            Self::Stops | Self::Isolation | Self::Pool | Self::Brokers | Self::Replication => {
                 (Destroys::Nothing, &[], Heals::InTime)
             }
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
@@ -305,6 +308,15 @@ pub enum Stroke {
         /// After how long it comes again.
         down: Duration,
     },
+    /// A follower stops copying a partition: nothing new is acknowledged until it is out of the in-sync set or goes on.
+    StallReplica {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// The follower.
+        broker: u16,
+        /// How long.
+        lasting: Duration,
+    },
     /// Another in-sync replica leads a partition.
     MoveLeader {
         /// The partition, counted over all topics.
@@ -349,6 +361,7 @@ impl Stroke {
             Self::JumpClock { .. } => Family::Clocks,
             Self::IsolateBroker { .. } | Self::IsolateProcess { .. } | Self::Cut { .. } => Family::Isolation,
             Self::KillBroker { .. } => Family::Brokers,
+            Self::StallReplica { .. } => Family::Replication,
             Self::MoveLeader { .. } => Family::Leaders,
             Self::MoveCoordinator { .. } => Family::Coordinators,
             Self::Evict { .. } => Family::Evictions,

@@ -187,6 +187,9 @@ impl fmt::Display for Stroke {
                 write!(f, "cut process {process} from broker {broker} for {}", Span(lasting))
             }
             Self::KillBroker { broker, down } => write!(f, "kill-broker {broker} down {}", Span(down)),
+            Self::StallReplica { partition, broker, lasting } => {
+                write!(f, "stall-replica partition {partition} broker {broker} for {}", Span(lasting))
+            }
             Self::MoveLeader { partition, to } => write!(f, "move-leader partition {partition} to {to}"),
             Self::MoveCoordinator { group, to } => write!(f, "move-coordinator group {group} to {to}"),
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
@@ -229,6 +232,11 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         ["kill-broker", broker, "down", down] => {
             Stroke::KillBroker { broker: number(broker)?, down: span(down)? }
         }
+        ["stall-replica", "partition", partition, "broker", broker, "for", lasting] => Stroke::StallReplica {
+            partition: number(partition)?,
+            broker: number(broker)?,
+            lasting: span(lasting)?,
+        },
         ["move-leader", "partition", partition, "to", to] => {
             Stroke::MoveLeader { partition: number(partition)?, to: number(to)? }
         }
@@ -312,6 +320,7 @@ mod tests {
             Stroke::IsolateProcess { process: 1, lasting: odd },
             Stroke::Cut { process: 1, broker: 2, lasting: odd },
             Stroke::KillBroker { broker: 1, down: odd },
+            Stroke::StallReplica { partition: 5, broker: 2, lasting: odd },
             Stroke::MoveLeader { partition: 5, to: 2 },
             Stroke::MoveCoordinator { group: 0, to: 3 },
             Stroke::Evict { group: 1, member: 2 },

@@ -17,9 +17,10 @@ use super::scenario::Scenario;
 use super::state::Shared;
 use super::truth;
 use crate::checkers::{Breach, Law};
+use crate::database;
 use crate::faults::Stroke;
 use crate::faults::plan::FaultPlan;
-use crate::history::{End, Happening, Life, ServiceNo};
+use crate::history::{End, Happening, Life, ServiceNo, TopicFacts};
 use crate::network::link::Link;
 use crate::seed::Seed;
 use crate::trace::Kind;
@@ -32,12 +33,14 @@ const RESTART: Duration = Duration::from_secs(1);
 const STOP: Duration = Duration::from_secs(40);
 
 /// What is to be done at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Todo {
     Strike(Stroke),
     Start(u16),
     Resume(Life),
     StartBroker(BrokerId),
+    Unstall(BrokerId, PartitionId, Arc<str>),
+    StartDatabase,
 }
 
 /// A process of the world.
@@ -189,6 +192,14 @@ impl Director {
             Todo::Start(process) => self.start(process),
             Todo::Resume(life) => self.resume(life),
             Todo::StartBroker(broker) => self.start_broker(broker),
+            Todo::StartDatabase => {
+                let recovery = Duration::from_millis(500);
+                self.shared.lock().strike_database(database::Input::Start { recovery });
+            }
+            Todo::Unstall(broker, partition, topic) => {
+                let input = Input::Replication { topic, partition, broker, runs: true };
+                self.shared.lock().strike_cluster(input);
+            }
         }
     }
 
@@ -245,6 +256,9 @@ impl Director {
                 state.network.give_up(now, connection);
             }
             state.seats.retain(|(life, ..), _| *life != present.life);
+            for session in state.sessions.of(present.life) {
+                state.sessions.gone(now, session);
+            }
             state.wake_pump();
         }
         let handle = Handle::current();
@@ -337,9 +351,15 @@ impl Director {
                 self.shared.lock().strike_cluster(Input::BrokerDied { broker });
                 self.plan_at(now + down, Todo::StartBroker(broker));
             }
+            Stroke::StallReplica { partition, broker: number, lasting } => {
+                let (topic, partition) = self.place(partition);
+                let broker = broker(number);
+                let stall = |runs| Input::Replication { topic: Arc::clone(&topic), partition, broker, runs };
+                self.shared.lock().strike_cluster(stall(false));
+                self.plan_at(now + lasting, Todo::Unstall(broker, partition, topic));
+            }
             Stroke::MoveLeader { partition, to } => {
-                let places: Vec<_> = self.places().collect();
-                let (topic, partition) = places[usize::from(partition) % places.len()].clone();
+                let (topic, partition) = self.place(partition);
                 let input = Input::MoveLeader { topic, partition, to: broker(to) };
                 self.shared.lock().strike_cluster(input);
             }
@@ -353,11 +373,16 @@ impl Director {
                 let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
                 self.shared.lock().evict(&group, usize::from(member));
             }
-            // Nobody owns the partition, or there is no database in this world.
-            Stroke::CrashOwner { .. }
-            | Stroke::PauseOwner { .. }
-            | Stroke::RestartDatabase { .. }
-            | Stroke::EmptyPool { .. } => {}
+            Stroke::RestartDatabase { down } => {
+                self.shared.lock().strike_database(database::Input::Crash { lose: 0 });
+                self.plan_at(now + down, Todo::StartDatabase);
+            }
+            Stroke::EmptyPool { lasting } => {
+                let mut state = self.shared.lock();
+                state.sessions.empty_until = state.sessions.empty_until.max(now + lasting);
+            }
+            // Nobody owns the partition.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
         }
     }
 
@@ -366,10 +391,9 @@ impl Director {
         let (Stroke::CrashOwner { partition, .. } | Stroke::PauseOwner { partition, .. }) = stroke else {
             return stroke;
         };
-        let places: Vec<_> = self.places().collect();
-        let (topic, number) = &places[usize::from(partition) % places.len()];
+        let (topic, number) = self.place(partition);
         let state = self.shared.lock();
-        let place = truth::place(&self.scenario.facts, topic, *number);
+        let place = truth::place(&self.scenario.facts, &topic, number);
         match (stroke, place.and_then(|place| state.truth.owner(place))) {
             (Stroke::CrashOwner { down, .. }, Some(owner)) => Stroke::Crash { process: owner.process, down },
             (Stroke::PauseOwner { lasting, .. }, Some(owner)) => {
@@ -379,19 +403,31 @@ impl Director {
         }
     }
 
-    fn places(&self) -> impl Iterator<Item = (Arc<str>, PartitionId)> + '_ {
-        self.scenario.facts.topics.iter().flat_map(|topic| {
-            (0..topic.partitions as i32).map(|partition| (Arc::clone(&topic.name), PartitionId(partition)))
-        })
+    /// A partition by its number over all topics.
+    fn place(&self, number: u16) -> (Arc<str>, PartitionId) {
+        let of_topic = |topic: &TopicFacts| {
+            let name = Arc::clone(&topic.name);
+            (0..topic.partitions as i32).map(move |partition| (Arc::clone(&name), PartitionId(partition)))
+        };
+        let places: Vec<_> = self.scenario.facts.topics.iter().flat_map(of_topic).collect();
+        places[usize::from(number) % places.len()].clone()
     }
 
     /// All faults are over and healed.
     fn calm(&mut self) {
-        self.shared.lock().network.links.heal();
+        {
+            let mut state = self.shared.lock();
+            state.network.links.heal();
+            state.sessions.empty_until = Time::ZERO;
+        }
         for todo in std::mem::take(&mut self.todo).into_values() {
             match todo {
                 Todo::Strike(_) => {}
-                Todo::Start(_) | Todo::Resume(_) | Todo::StartBroker(_) => self.perform(todo),
+                Todo::StartDatabase
+                | Todo::Start(_)
+                | Todo::Resume(_)
+                | Todo::StartBroker(_)
+                | Todo::Unstall(..) => self.perform(todo),
             }
         }
         let mut state = self.shared.lock();
@@ -418,6 +454,13 @@ impl Director {
             let done = state.produced.get(&nth).copied().unwrap_or_default();
             if done < sends.len() {
                 pending.push(format!("producer {nth} is at {done} of {}", sends.len()));
+            }
+        }
+        // A start waits a minute for partitions, and then the process is started again.
+        let present = self.processes.iter().filter(|process| matches!(process.role, Role::Service(_)));
+        for present in present.filter_map(|process| process.present.as_ref()) {
+            if !state.started.contains(&present.life) {
+                pending.push(format!("{} has not started yet", present.life));
             }
         }
         for (send, life) in &state.sending {

@@ -1,21 +1,30 @@
 //! The world's own handlers: they do what the plan says to the event at hand, and tell the history.
 
+use std::future::Future;
 use std::time::Duration;
 
-use evenkeel_core::model::{Event, HandlerError, Offset};
+use bytes::Bytes;
+use evenkeel_core::model::{
+    BatchHandler, BatchTxHandler, ErrorKind, Event, Handler, HandlerError, Offset, TxHandler,
+};
 use evenkeel_core::ports::Runtime;
 use serde::{Deserialize, Serialize};
 
+use super::database::{SimTx, is_the_worlds};
 use super::runtime::SimRuntime;
+use super::sessions::{EFFECTS, effect_key};
+use crate::database::SqlError;
 use crate::faults::Chance;
 use crate::history::{CallNo, EventNo, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo};
 use crate::seed::Stream;
 
 /// What the world's events carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Item {
     /// The event's number.
     pub(crate) event: u32,
+    /// Makes it larger.
+    pub(crate) padding: String,
 }
 
 /// One handler in one process.
@@ -61,7 +70,34 @@ impl Worker {
         answer(end)
     }
 
-    fn begin(&self, call: CallNo, event: &Event<Item>) -> Run {
+    /// Handles events in a transaction: each has an effect, written before the handler ends as planned.
+    async fn handle_in(&self, tx: &mut SimTx, events: Vec<Event<Item>>) -> Result<(), HandlerError> {
+        let call = self.runtime.shared().lock().next_call();
+        let runs: Vec<_> = events.iter().map(|event| self.begin(call, event)).collect();
+        let numbers: Vec<_> = events.iter().map(number).collect();
+        let mut failed = None;
+        for (run, event) in runs.iter().zip(&numbers) {
+            let key = effect_key(self.handler, *event, run.run.0);
+            if let Err(error) = tx.insert_into(EFFECTS, key.into(), Bytes::new()).await {
+                failed = Some(error);
+                break;
+            }
+        }
+        let end = match failed {
+            Some(error) if is_the_worlds(error) => RunEnd::World,
+            Some(_) => RunEnd::Failed,
+            None => self.go(&numbers).await,
+        };
+        for run in runs {
+            run.end(end);
+        }
+        match failed {
+            Some(error) => Err(HandlerError::retry(error)),
+            None => answer(end),
+        }
+    }
+
+    fn begin<T>(&self, call: CallNo, event: &Event<T>) -> Run {
         let life = self.runtime.life();
         let mut state = self.runtime.shared().lock();
         let run = state.next_run();
@@ -129,8 +165,24 @@ impl Worker {
     }
 }
 
-fn number(event: &Event<Item>) -> EventNo {
-    EventNo(event.payload.event)
+/// A worker whose effects are in the database.
+pub(crate) struct WithTx(pub(crate) Worker);
+
+impl<'t> TxHandler<'t, SimTx, Item> for WithTx {
+    async fn handle(&self, tx: &'t mut SimTx, event: Event<Item>) -> Result<(), HandlerError> {
+        self.0.handle_in(tx, vec![event]).await
+    }
+}
+
+impl<'t> BatchTxHandler<'t, SimTx, Item> for WithTx {
+    async fn handle(&self, tx: &'t mut SimTx, events: Vec<Event<Item>>) -> Result<(), HandlerError> {
+        self.0.handle_in(tx, events).await
+    }
+}
+
+/// The world's events have their number for an id.
+fn number<T>(event: &Event<T>) -> EventNo {
+    EventNo(event.id().parse().unwrap_or(u32::MAX))
 }
 
 fn answer(end: RunEnd) -> Result<(), HandlerError> {
@@ -140,6 +192,116 @@ fn answer(end: RunEnd) -> Result<(), HandlerError> {
         RunEnd::Ignored => Err(HandlerError::ignore("not for this handler")),
         RunEnd::Panicked => panic!("planned"),
         RunEnd::Failed | RunEnd::World | RunEnd::Dropped => Err(HandlerError::retry("planned")),
+    }
+}
+
+/// A user's handler, whose runs are told, and which meets the plan's faults: slow, failing, panicking, hanging.
+pub(crate) struct Recorded<H> {
+    worker: Worker,
+    handler: H,
+}
+
+impl<H> Recorded<H> {
+    pub(crate) const fn one(worker: Worker, handler: H) -> Self {
+        Self { worker, handler }
+    }
+
+    /// Runs the user's handler between what the plan does before and after it.
+    async fn record(
+        &self,
+        runs: Vec<Run>,
+        events: &[EventNo],
+        handled: impl Future<Output = Result<(), HandlerError>>,
+    ) -> Result<(), HandlerError> {
+        let end = self.worker.go(events).await;
+        let result = handled.await;
+        // The plan's failure comes after the handler's own work, which must not count then.
+        let result = if end == RunEnd::Done { result } else { result.and_then(|()| answer(end)) };
+        let end = match &result {
+            Ok(()) => RunEnd::Done,
+            Err(error) if is_the_worlds_fault(error) => RunEnd::World,
+            Err(error) => match error.kind() {
+                ErrorKind::Retry => RunEnd::Failed,
+                ErrorKind::Permanent => RunEnd::Permanent,
+                ErrorKind::Ignore => RunEnd::Ignored,
+            },
+        };
+        for run in runs {
+            run.end(end);
+        }
+        result
+    }
+
+    fn begin<T>(&self, events: &[Event<T>]) -> (Vec<Run>, Vec<EventNo>) {
+        let call = self.worker.runtime.shared().lock().next_call();
+        let runs = events.iter().map(|event| self.worker.begin(call, event)).collect();
+        (runs, events.iter().map(number).collect())
+    }
+
+    /// Each event leaves a mark in its transaction, by which effects are counted.
+    async fn mark(&self, tx: &mut SimTx, runs: &[Run], events: &[EventNo]) -> Result<(), HandlerError> {
+        for (run, event) in runs.iter().zip(events) {
+            let key = effect_key(self.worker.handler, *event, run.run.0);
+            tx.insert_into(EFFECTS, key.into(), Bytes::new()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_the_worlds_fault(error: &HandlerError) -> bool {
+    let mut cause = Some(error.cause());
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<SqlError>() {
+            return is_the_worlds(*error);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl<T: Send + 'static, H: Handler<T>> Handler<T> for Recorded<H> {
+    async fn handle(&self, event: Event<T>) -> Result<(), HandlerError> {
+        let (runs, events) = self.begin(std::slice::from_ref(&event));
+        self.record(runs, &events, self.handler.handle(event)).await
+    }
+}
+
+impl<T: Send + 'static, H: BatchHandler<T>> BatchHandler<T> for Recorded<H> {
+    async fn handle(&self, events: Vec<Event<T>>) -> Result<(), HandlerError> {
+        let (runs, numbers) = self.begin(&events);
+        self.record(runs, &numbers, self.handler.handle(events)).await
+    }
+}
+
+impl<'t, T, H> TxHandler<'t, SimTx, T> for Recorded<H>
+where
+    T: Send + 'static,
+    H: for<'h> TxHandler<'h, SimTx, T>,
+{
+    async fn handle(&self, tx: &'t mut SimTx, event: Event<T>) -> Result<(), HandlerError> {
+        let (runs, events) = self.begin(std::slice::from_ref(&event));
+        let marked = self.mark(tx, &runs, &events).await;
+        let handled = async {
+            marked?;
+            self.handler.handle(tx, event).await
+        };
+        self.record(runs, &events, handled).await
+    }
+}
+
+impl<'t, T, H> BatchTxHandler<'t, SimTx, T> for Recorded<H>
+where
+    T: Send + 'static,
+    H: for<'h> BatchTxHandler<'h, SimTx, T>,
+{
+    async fn handle(&self, tx: &'t mut SimTx, events: Vec<Event<T>>) -> Result<(), HandlerError> {
+        let (runs, numbers) = self.begin(&events);
+        let marked = self.mark(tx, &runs, &numbers).await;
+        let handled = async {
+            marked?;
+            self.handler.handle(tx, events).await
+        };
+        self.record(runs, &numbers, handled).await
     }
 }
 
@@ -168,7 +330,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if self.is_open {
-            self.tell(RunEnd::Dropped);
+            self.tell(if std::thread::panicking() { RunEnd::Panicked } else { RunEnd::Dropped });
         }
     }
 }

@@ -3,16 +3,18 @@
 //! [`run`] runs one world, on a thread of its own so that nothing of an earlier one is left, and reports. The
 //! same scenario and plan give the same [`Report`], hash for hash.
 
+mod database;
 mod decode;
 mod director;
-mod handler;
-mod kafka;
-mod node;
+pub(crate) mod handler;
+pub(crate) mod kafka;
+pub(crate) mod node;
 mod pump;
 mod rest;
-mod runtime;
+pub(crate) mod runtime;
 pub mod scenario;
 mod server;
+mod sessions;
 mod state;
 mod telling;
 mod truth;
@@ -21,16 +23,20 @@ use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use bytes::Bytes;
 use evenkeel_cluster::message::{CreateTopicsRequest, NewTopic};
 use evenkeel_cluster::{Cluster, ClusterConfig};
 use evenkeel_core::model::{BrokerId, Time};
 use madsim::runtime::{Handle, Runtime};
 use madsim::time::TimeHandle;
 
+pub use self::database::{SimDatabase, SimTx, Table};
 use self::director::{Director, address};
 use self::pump::Pump;
 use self::runtime::SimRuntime;
 use self::scenario::Scenario;
+pub(crate) use self::sessions::OWN_TABLES;
+use self::sessions::Sessions;
 pub use self::state::Trouble;
 use self::state::{Shared, WALL};
 use crate::checkers::{Breach, Tested};
@@ -76,6 +82,8 @@ pub struct Report {
     pub history: History,
     /// How often each law was put to the test.
     pub tested: Tested,
+    /// The committed rows of each table of the database at the end.
+    pub tables: Vec<Vec<(Bytes, Bytes)>>,
     /// The chances that struck.
     pub struck: Vec<Occasion>,
     /// How much virtual time passed.
@@ -142,10 +150,7 @@ pub fn run(scenario: &Scenario, plan: &FaultPlan, seed: Seed, detail: Detail) ->
             Runtime::with_seed_and_config(seed.stream("scheduler").number(), madsim::Config::default());
         runtime.block_on(live(scenario, plan, seed, detail))
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a world has a thread of its own, or it would not be repeatable"
-    )]
+    // A thread of its own, or the world would not be repeatable: hash seeds and thread locals of an earlier one stay.
     let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(inside);
     let ended = thread.expect("a thread can be started").join();
     ended.unwrap_or_else(|_| Report {
@@ -155,6 +160,7 @@ pub fn run(scenario: &Scenario, plan: &FaultPlan, seed: Seed, detail: Detail) ->
         trace: Trace::default(),
         history: History::new(facts),
         tested: Tested::default(),
+        tables: Vec::new(),
         struck: Vec::new(),
         elapsed: Duration::ZERO,
         polls: 0,
@@ -167,12 +173,17 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
     let config = ClusterConfig {
         brokers: brokers.iter().copied().map(address).collect(),
         started: WALL,
+        coordinator_load: scenario.cluster.coordinator_load,
+        initial_rebalance_delay: scenario.cluster.initial_rebalance_delay,
         ..ClusterConfig::default()
     };
     let cluster = Cluster::new(config, seed.stream("cluster").number()).expect("the defaults are legal");
     let time = TimeHandle::current();
     let facts = Arc::clone(&scenario.facts);
     let shared = Shared::new(seed, Arc::clone(&plan), facts, cluster, &brokers, detail, time);
+    if let Some(custom) = &scenario.custom {
+        shared.lock().sessions = Sessions::new(seed.stream("sessions"), &custom.tables);
+    }
     create_topics(&shared, &scenario, brokers[0]);
     let node = Handle::current().create_node().name("network").build();
     let network = SimRuntime::new(shared.clone(), node.clone(), NOBODY, seed.stream("network"));
@@ -196,6 +207,7 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
         trace: state.trace.clone(),
         history: state.history.clone(),
         tested: state.judge.tested().clone(),
+        tables: state.sessions.rows(),
         struck: state.dice.struck().to_vec(),
         elapsed: state.now().since(Time::ZERO),
         polls: state.polls,
@@ -209,7 +221,10 @@ fn create_topics(shared: &Shared, scenario: &Scenario, controller: BrokerId) {
         partitions: Some(topic.partitions as i32),
         replication: None,
         assignment: Vec::new(),
-        configs: Vec::new(),
+        configs: vec![
+            ("min.insync.replicas".into(), Some(scenario.cluster.min_in_sync.to_string().into())),
+            ("max.message.bytes".into(), Some(scenario.cluster.max_message_bytes.to_string().into())),
+        ],
     });
     let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };
     shared.lock().query(controller, request.into());

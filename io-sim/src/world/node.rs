@@ -5,20 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use evenkeel_core::engine::bus::{Bus, BusConfig, NoDatabase};
+use evenkeel_core::engine::bus::{Bus, BusConfig};
 use evenkeel_core::engine::consume::News;
 use evenkeel_core::error::{ProduceError, RegistrationError};
 use evenkeel_core::machine::consumer::Notice;
 use evenkeel_core::model::{BrokerId, Event, NewEvent, Topic};
 use evenkeel_core::ports::Runtime;
 
-use super::handler::{Item, Worker};
+use super::database::SimDatabase;
+use super::handler::{Item, WithTx, Worker};
 use super::kafka::SimKafka;
 use super::runtime::SimRuntime;
 use super::scenario::{PlannedSend, Scenario, TOPICS};
 use super::truth;
 use crate::checkers::{Breach, Law};
-use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo};
+use crate::explore;
+use crate::history::{
+    End, Fate, Flavour, GroupNo, HandlerFacts, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo,
+};
 use crate::seed::Seed;
 
 /// Says that a process has ended by itself.
@@ -35,12 +39,50 @@ pub(crate) struct Birth {
     pub(crate) exits: Exits,
 }
 
-type SimBus = Bus<SimRuntime, SimKafka, NoDatabase>;
+pub(crate) type SimBus = Bus<SimRuntime, SimKafka, SimDatabase>;
 
 impl Birth {
     fn bus(&self) -> SimBus {
         let kafka = SimKafka::new(self.runtime.clone(), Arc::clone(&self.brokers));
-        Bus::new(BusConfig::new("world"), self.runtime.clone(), Arc::new(kafka), Arc::new(NoDatabase))
+        let database = SimDatabase::new(self.runtime.clone(), self.scenario.connections);
+        let mut config = BusConfig::new("world");
+        config.produce.delivery_timeout = self.scenario.delivery;
+        config.produce.request_timeout = self.scenario.acknowledgement;
+        Bus::new(config, self.runtime.clone(), Arc::new(kafka), Arc::new(database))
+    }
+
+    /// What runs a handler and tells of it.
+    pub(crate) fn worker(&self, number: HandlerNo, handler: &HandlerFacts) -> Worker {
+        Worker {
+            runtime: self.runtime.clone(),
+            handler: number,
+            topic: handler.topic,
+            handling: self.scenario.handling,
+            limit: handler.retry.attempt_limit,
+            leak: self.scenario.leak,
+            stream: self.seed.stream("handling"),
+        }
+    }
+
+    /// The event as the library is given it.
+    fn new_event(&self, sent: &Sent) -> NewEvent {
+        if let Some(custom) = &self.scenario.custom {
+            return custom.makers[sent.event.0 as usize]().id(sent.event.0.to_string());
+        }
+        let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
+        let event = match sent.nature {
+            Nature::Undecodable => topic.raw("application/json", "{"),
+            Nature::Good | Nature::Poison => {
+                let mut draw = self.seed.stream("padding").nth(sent.event.0.into());
+                let padding = draw.log_uniform(1, u64::from(self.scenario.padding) + 1) - 1;
+                topic.keyless(&Item { event: sent.event.0, padding: "x".repeat(padding as usize) })
+            }
+        };
+        let event = event.id(sent.event.0.to_string());
+        match sent.key {
+            Some(key) => event.key(key.0),
+            None => event,
+        }
     }
 
     async fn exit(&self, end: End) {
@@ -54,12 +96,18 @@ pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
     let bus = birth.bus();
     let group = GroupNo(service.0);
     let handlers = handlers_of(&birth.scenario, group);
-    for handler in &handlers {
-        register(&birth, &bus, *handler).expect("the world's handlers are well formed");
+    match &birth.scenario.custom {
+        Some(custom) => explore::register(&birth, &bus, &*custom.registers[usize::from(service.0)]),
+        None => {
+            for handler in &handlers {
+                register(&birth, &bus, *handler).expect("the world's handlers are well formed");
+            }
+        }
     }
     observe(&birth, &bus, handlers);
     let end = match bus.start().await {
         Ok(running) => {
+            birth.runtime.shared().lock().started.insert(birth.runtime.life());
             // The channel closes with the world.
             let _ = birth.stop.recv().await;
             let leftover = running.shutdown().await;
@@ -89,27 +137,25 @@ fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), Regist
         .ordering(handler.ordering)
         .concurrency(limit(handler.concurrency))
         .outstanding(limit(birth.scenario.outstanding.max(handler.batch * handler.concurrency)));
-    let worker = Worker {
-        runtime: birth.runtime.clone(),
-        handler: number,
-        topic: handler.topic,
-        handling: birth.scenario.handling,
-        limit: handler.retry.attempt_limit,
-        leak: birth.scenario.leak,
-        stream: birth.seed.stream("handling"),
-    };
-    if handler.batch > 1 {
-        let all = move |events: Vec<Event<Item>>| {
-            let worker = worker.clone();
-            async move { worker.handle_all(events).await }
-        };
-        subscription.batch(limit(handler.batch)).idempotent_batch(&handler.name, all)
-    } else {
-        let one = move |event: Event<Item>| {
-            let worker = worker.clone();
-            async move { worker.handle(event).await }
-        };
-        subscription.idempotent(&handler.name, one)
+    let worker = birth.worker(number, handler);
+    let (name, batch) = (&*handler.name, limit(handler.batch));
+    match (handler.flavour, handler.batch > 1) {
+        (Flavour::Idempotent, false) => {
+            let one = move |event: Event<Item>| {
+                let worker = worker.clone();
+                async move { worker.handle(event).await }
+            };
+            subscription.idempotent(name, one)
+        }
+        (Flavour::Idempotent, true) => {
+            let all = move |events: Vec<Event<Item>>| {
+                let worker = worker.clone();
+                async move { worker.handle_all(events).await }
+            };
+            subscription.batch(batch).idempotent_batch(name, all)
+        }
+        (Flavour::ExactlyOnce, false) => subscription.exactly_once(name, WithTx(worker)),
+        (Flavour::ExactlyOnce, true) => subscription.batch(batch).exactly_once_batch(name, WithTx(worker)),
     }
 }
 
@@ -167,7 +213,7 @@ pub(crate) async fn produce(birth: Birth, producer: usize) {
             state.tell(Happening::SendBegan { send, life, events: Arc::clone(&events) });
             send
         };
-        let outcome = bus.produce(events.iter().map(new_event)).await;
+        let outcome = bus.produce(events.iter().map(|sent| birth.new_event(sent))).await;
         tell(&birth, send, &events, outcome);
         if !birth.stop.is_empty() {
             break;
@@ -178,19 +224,6 @@ pub(crate) async fn produce(birth: Birth, producer: usize) {
     drop(bus);
     birth.runtime.sleep_until(birth.runtime.now() + Duration::from_millis(1)).await;
     birth.exit(End::Stopped { clean: true }).await;
-}
-
-fn new_event(sent: &Sent) -> NewEvent {
-    let topic: Topic<Item> = Topic::new(TOPICS[usize::from(sent.topic.0)]);
-    let event = match sent.nature {
-        Nature::Undecodable => topic.raw("application/json", "{"),
-        Nature::Good | Nature::Poison => topic.keyless(&Item { event: sent.event.0 }),
-    };
-    let event = event.id(sent.event.0.to_string());
-    match sent.key {
-        Some(key) => event.key(key.0),
-        None => event,
-    }
 }
 
 fn tell(

@@ -196,10 +196,11 @@ impl State {
     /// The run has ended: the last word of the judges, and the last state into the hash.
     pub(crate) fn rest(&mut self) {
         let now: Time = self.now();
-        if !self.is_over()
-            && let Err(breach) = self.judge.rest(now)
-        {
-            self.break_law(breach);
+        if !self.is_over() {
+            self.judge.came_to_rest();
+            if let Err(breach) = self.judge.rest(now) {
+                self.break_law(breach);
+            }
         }
         let words = [now.as_nanos(), self.polls, self.inputs, self.history.happenings.len() as u64];
         self.trace.seal(digest(words));

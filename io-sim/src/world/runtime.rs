@@ -25,6 +25,12 @@ pub(crate) struct SimRuntime {
     inner: Arc<Inner>,
 }
 
+impl std::fmt::Debug for SimRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SimRuntime").field(&self.inner.life).finish()
+    }
+}
+
 struct Inner {
     shared: Shared,
     node: NodeHandle,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::machine::backoff::Backoff;
-use evenkeel_core::model::{OnFailure, Ordering, RetryPolicy, Time};
+use evenkeel_core::model::{NewEvent, OnFailure, Ordering, RetryPolicy, Time};
 
+use crate::explore::Service;
 use crate::faults::Family;
 use crate::faults::swarm::Shape;
 use crate::history::{
@@ -30,6 +31,33 @@ pub struct PlannedSend {
     pub events: Arc<[Sent]>,
 }
 
+/// What differs from cluster to cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// How long a new coordinator loads its groups.
+    pub coordinator_load: Duration,
+    /// How long the first member of a group waits for others.
+    pub initial_rebalance_delay: Duration,
+    /// How many replicas must be in sync for a batch to be acknowledged.
+    pub min_in_sync: u16,
+    /// The largest batch that topics take.
+    pub max_message_bytes: u32,
+}
+
+impl ClusterSettings {
+    fn draw(brokers: u16, draw: &mut Draw) -> Self {
+        let mut sometimes = |most: u64| if draw.once_in(2) { 0 } else { draw.log_uniform(1, most) };
+        let load = Duration::from_millis(sometimes(2_000));
+        let delay = Duration::from_millis(sometimes(3_000));
+        Self {
+            coordinator_load: load,
+            initial_rebalance_delay: delay,
+            min_in_sync: if draw.once_in(3) { brokers.min(2) } else { 1 },
+            max_message_bytes: if draw.once_in(2) { 1_048_588 } else { draw.log_uniform(500, 4_000) as u32 },
+        }
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -43,6 +71,16 @@ pub struct Scenario {
     pub outstanding: u32,
     /// What each producing process produces, in order.
     pub producers: Vec<Vec<PlannedSend>>,
+    /// How many connections to the database each process has.
+    pub connections: u32,
+    /// What the cluster is like.
+    pub cluster: ClusterSettings,
+    /// How many bytes the payload of an event has at most beside its number.
+    pub padding: u32,
+    /// How long an event may be on its way to the log before its producer gives it up.
+    pub delivery: Duration,
+    /// How long a broker may wait for its replicas.
+    pub acknowledgement: Duration,
     /// How long a handler takes at most, when nothing goes wrong.
     pub handling: Duration,
     /// How long everything may take to come to rest once faults are over.
@@ -50,6 +88,27 @@ pub struct Scenario {
     /// What a call takes on top, for whatever reason outside of the world: a leak of determinism, to prove that leaks
     /// are found.
     pub leak: Option<fn() -> Duration>,
+    /// Whose handlers and events these are, if they are not the world's own.
+    pub(crate) custom: Option<Arc<Custom>>,
+}
+
+/// What a user's service registers its handlers with.
+pub(crate) type Register = Arc<dyn Fn(&Service<'_>) + Send + Sync>;
+
+/// A user's services and events.
+pub(crate) struct Custom {
+    /// What each service registers.
+    pub(crate) registers: Vec<Register>,
+    /// What makes each event.
+    pub(crate) makers: Vec<Box<dyn Fn() -> NewEvent + Send + Sync>>,
+    /// The tables that handlers use.
+    pub(crate) tables: Vec<Arc<str>>,
+}
+
+impl std::fmt::Debug for Custom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Custom").field("tables", &self.tables).finish_non_exhaustive()
+    }
 }
 
 impl Scenario {
@@ -72,6 +131,30 @@ impl Scenario {
     #[must_use]
     pub fn events(&self) -> usize {
         self.producers.iter().flatten().map(|send| send.events.len()).sum()
+    }
+
+    /// A user's world: what is not the user's to say is drawn.
+    pub(crate) fn of(
+        seed: Seed,
+        facts: Arc<Facts>,
+        instances: Vec<u16>,
+        producers: Vec<Vec<PlannedSend>>,
+        custom: Custom,
+    ) -> Self {
+        // A batch that is too large for its topic is the user's own affair.
+        let mut drawn = Self::draw(seed, Duration::from_secs(1));
+        drawn.cluster.max_message_bytes = 1_048_588;
+        // A user's handlers may be patient: a call may take a minute, and a wait half of one.
+        let patience = Duration::from_secs(900);
+        Self {
+            facts,
+            instances,
+            producers,
+            patience,
+            outstanding: 30,
+            custom: Some(Arc::new(custom)),
+            ..drawn
+        }
     }
 
     /// Draws a world: tiny limits make edges daily.
@@ -108,9 +191,15 @@ impl Scenario {
             facts: Arc::new(facts),
             instances,
             outstanding: draw.log_uniform(4, 30) as u32,
+            connections: draw.log_uniform(1, 10) as u32,
+            cluster: ClusterSettings::draw(brokers, &mut stream.named("cluster").nth(0)),
+            padding: if draw.once_in(2) { 0 } else { draw.log_uniform(10, 2_000) as u32 },
+            delivery: Duration::from_millis(draw.log_uniform(2_000, 120_000)),
+            acknowledgement: Duration::from_millis(draw.log_uniform(1_000, 30_000)),
             handling: Duration::from_millis(draw.log_uniform(1, 200)),
             patience: Duration::from_secs(300),
             leak: None,
+            custom: None,
         }
     }
 }
@@ -144,7 +233,7 @@ fn handler(group: GroupNo, topic: TopicNo, nth: u64, draw: &mut Draw) -> Handler
         name: ["charge", "mail"][nth as usize].into(),
         group,
         topic,
-        flavour: Flavour::Idempotent,
+        flavour: *draw.pick(&[Flavour::Idempotent, Flavour::ExactlyOnce]),
         ordering: *draw.pick(&[Ordering::Key, Ordering::Key, Ordering::Partition, Ordering::Unordered]),
         concurrency: draw.log_uniform(1, 8) as u32,
         batch,

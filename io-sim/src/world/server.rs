@@ -62,7 +62,7 @@ impl State {
             } else if self.cluster.deadline().is_some_and(|due| due <= now) {
                 self.cluster.tick(now);
                 self.drain(now);
-            } else {
+            } else if !self.work_on_sessions(now) {
                 return;
             }
         }
@@ -71,7 +71,10 @@ impl State {
     /// When there is something to do next.
     pub(crate) fn next_work(&self) -> Option<Time> {
         let limit = self.limits.first_key_value().map(|((at, _), ())| *at);
-        [limit, self.network.next(), self.cluster.deadline()].into_iter().flatten().min()
+        [limit, self.network.next(), self.cluster.deadline(), self.sessions.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A client's patience is over: with an answer that does not come the whole connection goes.

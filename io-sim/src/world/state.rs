@@ -16,6 +16,7 @@ use madsim::time::TimeHandle;
 
 use super::kafka::Lane;
 use super::server::Asked;
+use super::sessions::Sessions;
 use super::telling;
 use super::truth::Truth;
 use crate::checkers::{Breach, Judge};
@@ -71,6 +72,8 @@ pub(crate) struct State {
     pub(crate) network: Network,
     pub(crate) cluster: Cluster,
     pub(crate) truth: Truth,
+    /// The database and the connections to it.
+    pub(crate) sessions: Sessions,
     /// The brokers that run.
     pub(crate) alive: BTreeSet<BrokerId>,
     /// What brokers are at work on.
@@ -88,6 +91,8 @@ pub(crate) struct State {
     pub(crate) claims: BTreeMap<ClaimKey, (HandlerNo, EventNo)>,
     /// How far each producer is in its plan.
     pub(crate) produced: BTreeMap<usize, usize>,
+    /// Services that have had their first assignment.
+    pub(crate) started: BTreeSet<Life>,
     /// Calls of `produce` that were not answered yet.
     pub(crate) sending: BTreeMap<SendNo, Life>,
     pub(crate) polls: u64,
@@ -120,6 +125,7 @@ impl Shared {
             network: Network::new(seed.stream("links")),
             cluster,
             truth: Truth::default(),
+            sessions: Sessions::new(seed.stream("sessions"), &[]),
             alive: brokers.iter().copied().collect(),
             asked: BTreeMap::new(),
             seats: BTreeMap::new(),
@@ -129,6 +135,7 @@ impl Shared {
             skew: BTreeMap::new(),
             claims: BTreeMap::new(),
             produced: BTreeMap::new(),
+            started: BTreeSet::new(),
             sending: BTreeMap::new(),
             polls: 0,
             inputs: 0,
