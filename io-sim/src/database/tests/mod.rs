@@ -3,8 +3,11 @@
 mod claims;
 mod constraints;
 mod isolation;
+mod naive;
+mod random;
 mod recovery;
 mod sessions;
+mod speed;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -26,6 +29,7 @@ struct Bench {
     database: Database,
     now: Time,
     next: u64,
+    connects: u64,
     outcomes: BTreeMap<RequestId, Outcome>,
     ended: Vec<(SessionId, SqlError)>,
     lost: Vec<CommitSequence>,
@@ -39,6 +43,7 @@ impl Bench {
             database: Database::new(config),
             now: Time::ZERO,
             next: 0,
+            connects: 0,
             outcomes: BTreeMap::new(),
             ended: Vec::new(),
             lost: Vec::new(),
@@ -76,6 +81,7 @@ impl Bench {
 
     fn try_connect(&mut self, settings: SessionSettings) -> Outcome {
         let id = self.next_id();
+        self.connects += 1;
         self.tell(Input::Connect { id, settings });
         self.outcomes.remove(&id).expect("a connect is answered at once")
     }
