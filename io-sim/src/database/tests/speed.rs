@@ -1,5 +1,7 @@
 //! How fast the machine is, beside a law that depends on it: nothing grows with the number of transactions.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures real time")]
+
 use std::time::Instant;
 
 use super::*;
