@@ -145,10 +145,12 @@ impl Database {
             self.actions.push_back(Action::HangUp { id: asked.id });
             return;
         };
-        known.queue.push_back(asked);
-        if known.work.is_none() {
-            self.serve(session);
+        if known.work.is_some() {
+            known.queue.push_back(asked);
+            return;
         }
+        self.begin_work(session, asked);
+        self.serve(session);
     }
 
     pub(super) fn client_gone(&mut self, id: SessionId, linger: Duration) {
@@ -310,22 +312,10 @@ impl Database {
             return;
         }
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let ends = session.work.as_ref().is_some_and(|work| match work.request {
-            Request::Commit | Request::Rollback | Request::Close => true,
-            Request::Begin { .. }
-            | Request::Savepoint(_)
-            | Request::RollbackTo(_)
-            | Request::Release(_)
-            | Request::Get { .. }
-            | Request::GetForUpdate { .. }
-            | Request::Scan { .. }
-            | Request::Put { .. }
-            | Request::Insert { .. }
-            | Request::InsertOrIgnore { .. }
-            | Request::Delete { .. }
-            | Request::Lock { .. }
-            | Request::Unlock { .. } => false,
-        });
+        let ends = session
+            .work
+            .as_ref()
+            .is_some_and(|work| matches!(work.request, Request::Commit | Request::Rollback | Request::Close));
         match &mut session.txn {
             Some(txn) if txn.implicit || ends => self.rollback(id),
             Some(txn) if !txn.failed => {

@@ -109,13 +109,10 @@ impl Table {
         before
     }
 
-    /// Gives up a lock and what was written under it, and tells who waits.
+    /// Gives up a lock under which nothing is written any more, and tells who waits.
     pub(super) fn release(&mut self, key: &Bytes, woken: &mut VecDeque<SessionId>) {
         let Some(chain) = self.rows.get_mut(key) else { return };
-        let lock = chain.lock.take();
-        if let Some(RowLock { written: Some(Some(row)), .. }) = lock {
-            leave_indexes(&mut self.unique, &mut self.deferred, chain, &row, key);
-        }
+        chain.lock = None;
         woken.extend(chain.waiters.drain(..));
         // A tombstone with a number may still tell a snapshot that the row was changed: the queue removes it.
         if !chain.queued && chain.is_void() {

@@ -3,8 +3,12 @@
 mod claims;
 mod constraints;
 mod isolation;
+mod naive;
+mod notes;
+mod random;
 mod recovery;
 mod sessions;
+mod speed;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -26,6 +30,7 @@ struct Bench {
     database: Database,
     now: Time,
     next: u64,
+    connects: u64,
     outcomes: BTreeMap<RequestId, Outcome>,
     ended: Vec<(SessionId, SqlError)>,
     lost: Vec<CommitSequence>,
@@ -39,6 +44,7 @@ impl Bench {
             database: Database::new(config),
             now: Time::ZERO,
             next: 0,
+            connects: 0,
             outcomes: BTreeMap::new(),
             ended: Vec::new(),
             lost: Vec::new(),
@@ -76,6 +82,7 @@ impl Bench {
 
     fn try_connect(&mut self, settings: SessionSettings) -> Outcome {
         let id = self.next_id();
+        self.connects += 1;
         self.tell(Input::Connect { id, settings });
         self.outcomes.remove(&id).expect("a connect is answered at once")
     }
@@ -149,6 +156,9 @@ impl Bench {
     /// Lets time pass, stopping at every deadline.
     fn pass(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);
+        // Early, which must be harmless.
+        self.database.tick(self.now);
+        assert!(self.database.poll().is_none(), "nothing is due");
         while let Some(at) = self.database.deadline().filter(|at| *at <= end) {
             self.now = at.max(self.now);
             self.database.tick(self.now);
