@@ -3,7 +3,7 @@
 //! [`run`] runs one world, on a thread of its own so that nothing of an earlier one is left, and reports. The
 //! same scenario and plan give the same [`Report`], hash for hash.
 
-mod decode;
+pub(crate) mod decode;
 mod director;
 mod handler;
 mod kafka;
@@ -14,8 +14,8 @@ mod runtime;
 pub mod scenario;
 mod server;
 mod state;
-mod telling;
-mod truth;
+pub(crate) mod telling;
+pub(crate) mod truth;
 
 use std::fmt;
 use std::sync::{Arc, Once};

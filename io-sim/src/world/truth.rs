@@ -72,7 +72,7 @@ impl Truth {
 }
 
 /// The workload's events have its number for an id.
-fn event_of(record: &records::RecordRef) -> Option<EventNo> {
+pub(crate) fn event_of(record: &records::RecordRef) -> Option<EventNo> {
     let id = record.headers().find(|header| header.key == b"ce_id")?.value?;
     std::str::from_utf8(id).ok()?.parse().ok().map(EventNo)
 }

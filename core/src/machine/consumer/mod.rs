@@ -42,7 +42,7 @@ use super::{Entropy, Machine, Marks};
 use crate::model::{BrokerId, Epoch, LeaderEpoch, Offset, RequestId, Time, TopicName, TopicPartition};
 
 /// One record in flight, and how many handlers still have to settle it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Event<P> {
     partition: usize,
     ticket: Ticket,
@@ -53,7 +53,7 @@ struct Event<P> {
 }
 
 /// One event for one handler.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Delivery {
     event: u32,
     handler: HandlerId,
@@ -77,7 +77,7 @@ enum DeliveryState {
 }
 
 /// A call that runs. Its deliveries are gone when the assignment ended before the call did.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Call {
     nonce: u32,
     handler: HandlerId,
@@ -85,14 +85,14 @@ struct Call {
     deliveries: Option<(u32, Vec<u32>)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Topic {
     name: TopicName,
     handlers: Vec<HandlerId>,
     fingerprint: Fingerprint,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Handler {
     config: HandlerConfig,
     lanes: Lanes,
@@ -105,7 +105,7 @@ struct Handler {
     leftover: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partition {
     at: TopicPartition,
     topic: usize,
@@ -145,7 +145,7 @@ enum Phase {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Consumer<P> {
     config: ConsumerConfig,
     topics: Vec<Topic>,
