@@ -73,6 +73,12 @@ impl<P: Clone> Member<P> {
         &self.consumer
     }
 
+    /// The half that is a member of the group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Carries news between the halves until neither has any.
     fn route(&mut self, now: Time) {
         loop {
