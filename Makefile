@@ -3,11 +3,14 @@
 DB ?= sqlite
 ORDERS ?= 100000
 SERVICES = io-real/services
+SEEDS ?= 100000
+FROM ?= 0
+SIM = cargo run --quiet --profile sim --package sim-tests --
 
-.PHONY: help demo test lint bench fuzz stop
+.PHONY: help demo test lint bench fuzz sim replay shrink planted planted-full stop
 
 help: ## Lists these words.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## Runs the shop on Apache Kafka, with DB=sqlite (default) or DB=postgres.
 	@set -e; \
@@ -35,6 +38,21 @@ bench: ## Measures, each figure beside its peer's in the same run.
 
 fuzz: ## Fuzzes the commit tracker for two minutes; needs cargo-fuzz and a nightly toolchain.
 	cargo +nightly fuzz run commit_tracker -- -max_total_time=120
+
+sim: ## Explores SEEDS (default 100000) seeds from FROM; tells of those that fail.
+	$(SIM) explore --seeds $(SEEDS) --from $(FROM)
+
+replay: ## Runs SEED again and shows every step.
+	$(SIM) replay $(SEED)
+
+shrink: ## Makes the failing plan of SEED small and prints it as a test.
+	$(SIM) shrink $(SEED)
+
+planted: ## Looks for the planted bugs that must be found at once.
+	$(SIM) planted
+
+planted-full: ## Looks for all planted bugs, from several starting points.
+	$(SIM) planted --full
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

@@ -60,6 +60,7 @@ impl Story {
             }],
             handlers: vec![handler],
             services: vec![ServiceFacts { name: "billing".into() }],
+            metadata_is_cut: false,
         };
         let mut story = Self {
             history: History::new(Arc::new(facts)),

@@ -141,10 +141,9 @@ pub(super) fn leave(request: LeaveRequest) -> Request {
 }
 
 pub(super) fn committed(group: &str, topics: &[(TopicName, Vec<PartitionId>)]) -> Request {
-    let wanted = topics.iter().map(|(topic, partitions)| OfTopic {
-        topic: text(topic.as_str()),
-        partitions: partitions.clone(),
-    });
+    let wanted = topics
+        .iter()
+        .map(|(topic, partitions)| OfTopic { topic: text(topic.as_str()), partitions: partitions.clone() });
     let of_group = FetchOffsetsGroup { group: text(group), topics: Some(wanted.collect()) };
     FetchOffsetsRequest { groups: vec![of_group] }.into()
 }
@@ -296,9 +295,7 @@ impl Question {
                 let outcome = answer.and_then(|answer| described(answer, &topics));
                 Input::Produce(P::Described { id, outcome })
             }
-            Self::Limits { id } => {
-                Input::Produce(P::LimitsKnown { id, outcome: answer.and_then(limits_of) })
-            }
+            Self::Limits { id } => Input::Produce(P::LimitsKnown { id, outcome: answer.and_then(limits_of) }),
             Self::Send { id, at } => {
                 let outcome = answer.and_then(|answer| appended(answer, &at));
                 Input::Produce(P::Sent { id, outcome })

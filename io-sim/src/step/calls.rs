@@ -238,7 +238,8 @@ impl World {
         if self.planted == Some(Planted::DoneBeforeTheHandler)
             && self.facts.handler(call.handler).flavour == Flavour::Idempotent
         {
-            let input = consumer::Input::Finished { call: id, outcome: Outcome::Done, waited: Duration::ZERO };
+            let input =
+                consumer::Input::Finished { call: id, outcome: Outcome::Done, waited: Duration::ZERO };
             self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));
         }
         call.phase = Phase::Handler(end);

@@ -62,7 +62,7 @@ pub(super) struct Seat {
 enum SeatState {
     Empty,
     Open(ConnectionId, BrokerId),
-    Dialling { ticket: Ticket, tried: usize, letters: Vec<Letter> },
+    Dialling { tried: usize, letters: Vec<Letter> },
 }
 
 /// What somebody waits for.
@@ -136,7 +136,7 @@ impl World {
         let to = if entry.broker == ANY { BrokerId(tried as i32 + 1) } else { entry.broker };
         let ticket = self.network.dial(self.now, life, to);
         let what = What::Connection { lane: entry.lane, seat: entry.broker };
-        entry.state = SeatState::Dialling { ticket, tried, letters };
+        entry.state = SeatState::Dialling { tried, letters };
         self.expect(ticket, life, CONNECT, what);
     }
 

@@ -330,9 +330,8 @@ impl World {
             Action::Run { call, handler, event, more } => {
                 let mut events = vec![event.clone()];
                 events.extend(more.iter().cloned());
-                let done = |ready: &Ready<Item>| {
-                    self.scratch.first_done.contains(&(process, ready.record.event))
-                };
+                let done =
+                    |ready: &Ready<Item>| self.scratch.first_done.contains(&(process, ready.record.event));
                 let skip = bug == Planted::FirstHandlerSettles && events.iter().all(done);
                 self.scratch.runs.insert((process, call), (handler, events));
                 if skip {
@@ -411,17 +410,13 @@ impl World {
         }
     }
 
-    fn encoded(
-        &self,
-        topic: &TopicName,
-        base: Offset,
-        runs: Vec<Range<Offset>>,
-        process: usize,
-    ) -> Arc<str> {
+    fn encoded(&self, topic: &TopicName, base: Offset, runs: Vec<Range<Offset>>, process: usize) -> Arc<str> {
         let Some(present) = self.processes[process].present.as_ref() else { return "".into() };
-        let of_topic = present.handlers.iter().map(|number| self.facts.handler(*number)).filter(|handler| {
-            *self.facts.topics[usize::from(handler.topic.0)].name == *topic.as_str()
-        });
+        let of_topic = present
+            .handlers
+            .iter()
+            .map(|number| self.facts.handler(*number))
+            .filter(|handler| *self.facts.topics[usize::from(handler.topic.0)].name == *topic.as_str());
         let handlers = Fingerprint::of(of_topic.map(|handler| &*handler.name));
         SettledSet::new(base, runs).encode(handlers, MetadataLimit::DEFAULT)
     }
@@ -494,5 +489,4 @@ impl World {
             self.haunt(process, call, handler, events, Duration::from_secs(4));
         }
     }
-
 }

@@ -189,8 +189,7 @@ impl World {
         let mut numbers = Vec::new();
         for (handler, facts) in self.facts.numbered_handlers().filter(|(_, h)| h.group.0 == service.0) {
             let topic = usize::from(facts.topic.0);
-            let mut wanted =
-                HandlerConfig::new(std::sync::Arc::clone(&facts.name), topic, facts.on_failure);
+            let mut wanted = HandlerConfig::new(std::sync::Arc::clone(&facts.name), topic, facts.on_failure);
             wanted.ordering = facts.ordering;
             wanted.concurrency = number(facts.concurrency.into());
             wanted.batch = number(facts.batch.into());
@@ -252,8 +251,7 @@ impl World {
             return;
         }
         let inbox = std::mem::take(&mut present.inbox);
-        let overdue: Vec<_> =
-            std::mem::take(&mut present.overdue).into_iter().map(Inlet::TimedOut).collect();
+        let overdue: Vec<_> = std::mem::take(&mut present.overdue).into_iter().map(Inlet::TimedOut).collect();
         self.tell(Happening::Resumed { life });
         let mut draw = self.setup.seed.stream("resume").of(process as u64).nth(self.now.as_nanos());
         // Timers of the machines come first, in between or last.
@@ -481,7 +479,7 @@ impl World {
                 }
             }
             Notice::Uncommitted { .. } => {
-                present.untidy = true;
+                present.untidy |= present.stopping;
                 self.told(process, "uncommitted");
             }
             Notice::Bug { at, what } => {

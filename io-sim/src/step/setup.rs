@@ -95,6 +95,8 @@ numbers! {
     keyless "keyless-percent" 0 0,
     /// Percent of events that cannot be handled or decoded.
     bad "bad-percent" 0 0,
+    /// Whether handlers may keep events open that they cannot handle: a yes is 1.
+    blocking "blocking" 0 1,
     /// Bytes of an event's payload, at most.
     payload "payload-bytes" 0 0,
     /// How long events are produced and faults strike, in milliseconds.
@@ -224,8 +226,16 @@ impl Setup {
         sometimes(&mut n.batch, 2, 150, 1_500);
         n.brokers = if draw.once_in(4) { 1 } else { 3 };
         n.min_in_sync = if n.brokers > 1 && draw.once_in(3) { 2 } else { 1 };
+        n.blocking = if n.bad == 0 || draw.once_in(2) { 1 } else { 0 };
+        if n.bad > 0 && n.blocking > 0 {
+            // What is kept open fills the window and what may be outstanding, and then the rest waits, as it should.
+            n.window = n.events;
+            n.window_bytes = 1 << 26;
+            n.outstanding = n.events;
+            n.concurrency = n.concurrency.max(4);
+        }
         // One in fifty is large.
-        if draw.once_in(50) {
+        if n.bad == 0 && draw.once_in(50) {
             n.events = draw.between(300, 1_000);
             n.window = draw.between(20, 200);
         }
@@ -257,7 +267,7 @@ impl Setup {
             let base = names[(nth % many) as usize];
             if nth < many { base.into() } else { format!("{base}-{}", nth / many).into() }
         };
-        let mut facts = Facts::default();
+        let mut facts = Facts { metadata_is_cut: n.metadata < 4_096, ..Facts::default() };
         for nth in 0..n.topics {
             facts.topics.push(TopicFacts { name: name(TOPICS, nth), partitions: n.partitions as u32 });
         }
@@ -282,7 +292,8 @@ impl Setup {
     }
 
     fn handler(&self, draw: &mut Draw, group: u64, topic: u64, name: Arc<str>) -> HandlerFacts {
-        let on_failure = *draw.pick(&[OnFailure::Block, OnFailure::Discard]);
+        let may_block = self.numbers.blocking > 0;
+        let on_failure = if draw.once_in(2) && may_block { OnFailure::Block } else { OnFailure::Discard };
         let backoff = Backoff {
             first: Duration::from_millis(draw.log_uniform(20, 1_000)),
             longest: Duration::from_millis(draw.log_uniform(1_000, 8_000)),
@@ -300,12 +311,7 @@ impl Setup {
             group: GroupNo(group as u16),
             topic: TopicNo(topic as u16),
             flavour: *draw.pick(&[Flavour::Idempotent, Flavour::ExactlyOnce]),
-            ordering: *draw.pick(&[
-                Ordering::Key,
-                Ordering::Key,
-                Ordering::Partition,
-                Ordering::Unordered,
-            ]),
+            ordering: *draw.pick(&[Ordering::Key, Ordering::Key, Ordering::Partition, Ordering::Unordered]),
             concurrency: draw.log_uniform(1, 8) as u32,
             batch: if draw.once_in(3) { draw.between(2, 6) as u32 } else { 1 },
             retry,

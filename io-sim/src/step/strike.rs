@@ -61,7 +61,9 @@ impl World {
                 self.network.links.isolate_process(process(number), now + lasting);
             }
             Stroke::Cut { process: number, broker: other, lasting } => {
-                self.network.links.cut(Link { process: process(number), broker: broker(other) }, now + lasting);
+                self.network
+                    .links
+                    .cut(Link { process: process(number), broker: broker(other) }, now + lasting);
             }
             Stroke::KillBroker { broker: number, down } => {
                 let broker = broker(number);
@@ -168,12 +170,15 @@ impl World {
     pub(super) fn exited(&mut self, process: usize, end: End) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let down = self.processes[process].down;
+        let left = self.processes[process].present.as_ref().map_or_else(String::new, |present| {
+            format!("{} calls run, cancelled or uncommitted: {}", present.calls.len(), present.untidy)
+        });
         self.end(life.process, end);
         if self.stage != Stage::Stopping {
             return self.plan_at(self.now + down, Todo::Start(life.process));
         }
         if end == (End::Stopped { clean: false }) {
-            let story = format!("{life} left work undone although nothing was wrong any more");
+            let story = format!("{life} left work undone although nothing was wrong any more: {left}");
             self.break_law(Breach::new(Law::Liveness, story));
         } else if self.processes.iter().all(|process| process.present.is_none()) {
             self.rest();
@@ -228,6 +233,10 @@ impl World {
         }
         if self.now >= until {
             let pending = self.pending(true);
+            // What is lost is told as such, not as something that is late.
+            if let Err(breach) = self.judge.rest(self.now) {
+                return self.break_law(breach);
+            }
             let story = format!("not at rest {PATIENCE:?} after the last fault: {}", pending.join("; "));
             return self.break_law(Breach::new(Law::Liveness, story));
         }
@@ -235,6 +244,8 @@ impl World {
     }
 
     fn rest(&mut self) {
+        #[cfg(debug_assertions)]
+        self.cluster.check();
         if let Err(breach) = self.judge.rest(self.now) {
             return self.break_law(breach);
         }
@@ -243,9 +254,7 @@ impl World {
 
     /// The processes that are to be members of each group.
     pub(super) fn members_of(&self, group: u16) -> usize {
-        let is_member = |process: &&super::process::Process| {
-            matches!(process.role, Role::Service(service) if service.0 == group)
-        };
+        let is_member = |process: &&super::process::Process| matches!(process.role, Role::Service(service) if service.0 == group);
         self.processes.iter().filter(is_member).count()
     }
 }

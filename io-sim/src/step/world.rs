@@ -159,9 +159,8 @@ impl World {
             ..ClusterConfig::default()
         };
         let plan = Arc::new(plan.clone());
-        let services = (0..numbers.groups).flat_map(|group| {
-            (0..numbers.members).map(move |_| Role::Service(ServiceNo(group as u16)))
-        });
+        let services = (0..numbers.groups)
+            .flat_map(|group| (0..numbers.members).map(move |_| Role::Service(ServiceNo(group as u16))));
         let producers = (0..numbers.producers as usize).map(Role::Producer);
         let topics = facts.topics.iter().map(|topic| TopicName::new(&topic.name).expect("a legal name"));
         let mut world = Self {
