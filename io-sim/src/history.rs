@@ -167,6 +167,8 @@ pub struct Facts {
     pub handlers: Vec<HandlerFacts>,
     /// The services.
     pub services: Vec<ServiceFacts>,
+    /// Whether members may write so little metadata with a commit that not all that is settled beyond it fits.
+    pub metadata_is_cut: bool,
 }
 
 impl Facts {

@@ -19,6 +19,7 @@ pub mod faults;
 pub mod history;
 pub mod network;
 pub mod seed;
+pub mod step;
 pub mod trace;
 pub mod world;
 

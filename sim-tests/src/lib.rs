@@ -9,3 +9,5 @@ compile_error!(
 );
 
 pub mod batch;
+pub mod planted;
+pub mod steps;

@@ -38,7 +38,7 @@ pub type Entrant = u32;
 
 const END: Entrant = Entrant::MAX;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lane {
     key: LaneKey,
     head: Entrant,
@@ -48,7 +48,7 @@ struct Lane {
 }
 
 /// The lanes of one handler.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lanes {
     occupied: Slab<Lane>,
     by_key: HashTable<u32>,

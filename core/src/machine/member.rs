@@ -13,7 +13,7 @@ use super::{Entropy, Machine, Marks};
 use crate::model::{RequestId, Time};
 
 /// Something that happened to a member.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input<P> {
     /// Join the group.
     Start,
@@ -31,7 +31,7 @@ pub enum Input<P> {
 /// What a member wants done.
 ///
 /// Assignments and their ends are passed on as news: both halves have acted on them already.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Action<P> {
     /// Of the membership.
     Group(group::Action),
@@ -41,7 +41,7 @@ pub enum Action<P> {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Member<P> {
     group: Group,
     consumer: Consumer<P>,
@@ -71,6 +71,12 @@ impl<P: Kept> Member<P> {
     #[must_use]
     pub fn consumer(&self) -> &Consumer<P> {
         &self.consumer
+    }
+
+    /// The half that is a member of the group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// Carries news between the halves until neither has any.

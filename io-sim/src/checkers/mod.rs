@@ -185,37 +185,48 @@ impl Tested {
     }
 }
 
-/// All checkers over one run.
-pub struct Judge {
-    ledger: Ledger,
-    checkers: Vec<Box<dyn Checker>>,
-    tested: Tested,
-    breach: Option<(Time, Breach)>,
+/// The checkers, one of each.
+#[derive(Debug, Clone, Default)]
+struct Checkers {
+    loss: loss::Loss,
+    commits: commit::Commits,
+    redelivery: redelivery::Redelivery,
+    owners: owner::Owners,
+    order: order::Order,
+    attempts: attempts::Attempts,
+    once: once::Once,
+    produced: produce::Produced,
 }
 
-impl fmt::Debug for Judge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judge")
-            .field("tested", &self.tested)
-            .field("breach", &self.breach)
-            .finish_non_exhaustive()
+impl Checkers {
+    fn each(&mut self) -> [&mut dyn Checker; 8] {
+        [
+            &mut self.loss,
+            &mut self.commits,
+            &mut self.redelivery,
+            &mut self.owners,
+            &mut self.order,
+            &mut self.attempts,
+            &mut self.once,
+            &mut self.produced,
+        ]
     }
+}
+
+/// All checkers over one run.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    ledger: Ledger,
+    checkers: Checkers,
+    tested: Tested,
+    breach: Option<(Time, Breach)>,
 }
 
 impl Judge {
     /// All laws.
     #[must_use]
     pub fn new(facts: Arc<Facts>) -> Self {
-        let checkers: Vec<Box<dyn Checker>> = vec![
-            Box::new(loss::Loss),
-            Box::new(commit::Commits::default()),
-            Box::new(redelivery::Redelivery::default()),
-            Box::new(owner::Owners::default()),
-            Box::new(order::Order::default()),
-            Box::new(attempts::Attempts::default()),
-            Box::new(once::Once::default()),
-            Box::new(produce::Produced::default()),
-        ];
+        let checkers = Checkers::default();
         Self { ledger: Ledger::new(facts), checkers, tested: Tested::default(), breach: None }
     }
 
@@ -246,7 +257,7 @@ impl Judge {
             return Ok(());
         }
         self.ledger.see(at, happening);
-        for checker in &mut self.checkers {
+        for checker in self.checkers.each() {
             if let Err(breach) = checker.see(&self.ledger, at, happening, &mut self.tested) {
                 self.breach = Some((at, breach.clone()));
                 return Err(breach);
@@ -268,7 +279,7 @@ impl Judge {
         if let Some((_, breach)) = &self.breach {
             return Err(breach.clone());
         }
-        for checker in &mut self.checkers {
+        for checker in self.checkers.each() {
             if let Err(breach) = checker.rest(&self.ledger, &mut self.tested) {
                 self.breach = Some((at, breach.clone()));
                 return Err(breach);

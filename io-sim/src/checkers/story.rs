@@ -60,6 +60,7 @@ impl Story {
             }],
             handlers: vec![handler],
             services: vec![ServiceFacts { name: "billing".into() }],
+            metadata_is_cut: false,
         };
         let mut story = Self {
             history: History::new(Arc::new(facts)),
@@ -256,11 +257,18 @@ impl Story {
     /// Judged by nobody but who judges this law.
     fn judged(&self, law: Law) -> Judge {
         let mut judge = Judge::new(Arc::clone(&self.history.facts));
-        judge.checkers.retain(|checker| checker.laws().contains(&law));
-        let mut told = self.history.happenings.iter();
-        if told.all(|(at, happening)| judge.see(*at, happening).is_ok()) {
-            // A breach is kept in the judge.
-            let _ = judge.rest(self.now);
+        let mut only = judge.checkers.clone();
+        let mut judges = only.each().into_iter().filter(|checker| checker.laws().contains(&law));
+        let checker = judges.next().expect("every law has a checker");
+        for (at, happening) in &self.history.happenings {
+            judge.ledger.see(*at, happening);
+            if let Err(breach) = checker.see(&judge.ledger, *at, happening, &mut judge.tested) {
+                judge.breach = Some((*at, breach));
+                return judge;
+            }
+        }
+        if let Err(breach) = checker.rest(&judge.ledger, &mut judge.tested) {
+            judge.breach = Some((self.now, breach));
         }
         judge
     }

@@ -4,7 +4,7 @@
 //! same scenario and plan give the same [`Report`], hash for hash.
 
 mod database;
-mod decode;
+pub(crate) mod decode;
 mod director;
 pub(crate) mod handler;
 pub(crate) mod kafka;
@@ -16,8 +16,8 @@ pub mod scenario;
 mod server;
 mod sessions;
 mod state;
-mod telling;
-mod truth;
+pub(crate) mod telling;
+pub(crate) mod truth;
 
 use std::fmt;
 use std::sync::{Arc, Once};
@@ -129,7 +129,11 @@ impl fmt::Display for Report {
         }
         writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
         if !self.is_clean() {
-            writeln!(f, "to see it: cargo run -p sim-tests -- replay {seed}\nthe plan:\n{}", self.plan)?;
+            writeln!(
+                f,
+                "to see it: cargo run -p sim-tests -- replay --world {seed}\nthe plan:\n{}",
+                self.plan
+            )?;
         }
         Ok(())
     }

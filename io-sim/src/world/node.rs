@@ -172,11 +172,7 @@ fn observe(birth: &Birth, bus: &SimBus, handlers: Vec<HandlerNo>) {
         match news {
             News::Notice(Notice::Discarded { handler, at, offset, attempts, .. }) => {
                 if let Some(place) = truth::place(&facts, at.topic.as_str(), at.partition) {
-                    let is_meant = |known: &HandlerNo| {
-                        let known = facts.handler(*known);
-                        known.name == *handler && known.topic == place.topic
-                    };
-                    let Some(handler) = handlers.iter().copied().find(is_meant) else { return };
+                    let Some(handler) = truth::handler(&facts, &handlers, handler, place) else { return };
                     let (offset, attempts) = (*offset, *attempts);
                     state.tell(Happening::GivenUp { life, handler, place, offset, attempts });
                 }

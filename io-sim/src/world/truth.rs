@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_core::model::{Generation, Offset, PartitionId};
 use evenkeel_core::records::{self, Batches};
 
-use crate::history::{EventNo, Facts, GroupNo, Life, Place, Share, TopicNo};
+use crate::history::{EventNo, Facts, GroupNo, HandlerNo, Life, Place, Share, TopicNo};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -72,9 +72,18 @@ impl Truth {
 }
 
 /// The workload's events have its number for an id.
-fn event_of(record: &records::RecordRef) -> Option<EventNo> {
+pub(crate) fn event_of(record: &records::RecordRef) -> Option<EventNo> {
     let id = record.headers().find(|header| header.key == b"ce_id")?.value?;
     std::str::from_utf8(id).ok()?.parse().ok().map(EventNo)
+}
+
+/// Which of a process's handlers is meant by a name, for events of a place.
+pub(crate) fn handler(facts: &Facts, handlers: &[HandlerNo], name: &str, place: Place) -> Option<HandlerNo> {
+    let is_meant = |known: &HandlerNo| {
+        let known = facts.handler(*known);
+        *known.name == *name && known.topic == place.topic
+    };
+    handlers.iter().copied().find(is_meant)
 }
 
 /// The place of a topic's partition, if the topic is the world's.

@@ -13,7 +13,7 @@ use crate::ports::{PortError, StoredOffset, StoredOffsets};
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// Where the consumer stands with its group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Standing {
     /// No partitions.
     Unassigned,
@@ -47,7 +47,7 @@ impl Standing {
 }
 
 /// The question for committed positions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct CommittedQuery {
     wanted: bool,
     in_flight: Option<RequestId>,

@@ -18,7 +18,7 @@ use crate::ports::{Commit, CommitRequest, PortError};
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The commit cycle of a consumer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Commits {
     in_flight: Option<InFlight>,
     due: Option<Time>,
@@ -31,7 +31,7 @@ pub(super) struct Commits {
     limit: MetadataLimit,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct InFlight {
     id: RequestId,
     generation: Generation,

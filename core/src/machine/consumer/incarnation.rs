@@ -25,7 +25,7 @@ pub(super) const BELIEVED_AFTER: Duration = Duration::from_secs(30);
 const REMEMBERED: usize = 16;
 
 /// Which life of a topic is read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Incarnation {
     /// Whether a look has told of the topic since the assignment began.
     seen: bool,

@@ -25,7 +25,7 @@ pub(super) enum Want {
 }
 
 /// What is known of one leader.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Leader {
     pub(super) slots: Vec<usize>,
     pub(super) fetch: Option<RequestId>,
@@ -67,7 +67,7 @@ impl Leader {
 }
 
 /// The look-up of topics, partitions and leaders.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Survey {
     due: Option<Time>,
     in_flight: Option<RequestId>,

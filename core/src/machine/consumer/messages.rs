@@ -79,7 +79,7 @@ pub enum ReadFault {
 pub type PerPartition<T> = Vec<(TopicPartition, Result<T, ErrorCode>)>;
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input<P> {
     /// The group assigned partitions to this member. The ones before were released or lost.
     Assigned {
@@ -158,7 +158,7 @@ pub struct Ready<P> {
 }
 
 /// What is to be done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Action<P> {
     /// Ask the coordinator for committed positions; answered by [`Input::Committed`].
     FetchCommitted {

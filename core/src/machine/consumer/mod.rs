@@ -46,7 +46,7 @@ use super::{Entropy, Machine, Marks};
 use crate::model::{BrokerId, Epoch, LeaderEpoch, Offset, RequestId, Time, TopicName, TopicPartition};
 
 /// One record in flight, and how many handlers still have to settle it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Event<P> {
     partition: usize,
     ticket: Ticket,
@@ -57,7 +57,7 @@ struct Event<P> {
 }
 
 /// One event for one handler.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Delivery {
     event: u32,
     handler: HandlerId,
@@ -81,7 +81,7 @@ enum DeliveryState {
 }
 
 /// A call that runs. Its deliveries are gone when the assignment ended before the call did.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Call {
     nonce: u32,
     handler: HandlerId,
@@ -89,7 +89,7 @@ struct Call {
     deliveries: Option<(u32, Vec<u32>)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Topic {
     name: TopicName,
     handlers: Vec<HandlerId>,
@@ -97,7 +97,7 @@ struct Topic {
     incarnation: Incarnation,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Handler {
     config: HandlerConfig,
     lanes: Lanes,
@@ -110,7 +110,7 @@ struct Handler {
     leftover: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partition {
     at: TopicPartition,
     topic: usize,
@@ -154,7 +154,7 @@ enum Phase {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Consumer<P> {
     config: ConsumerConfig,
     topics: Vec<Topic>,

@@ -16,7 +16,7 @@ use crate::model::{BrokerId, Generation, MemberId, RequestId, Time, TopicName};
 use crate::ports::{JoinAnswer, PortError};
 
 /// One member of a consumer group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Group {
     pub(super) config: GroupConfig,
     /// This member's subscription, encoded.

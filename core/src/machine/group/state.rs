@@ -22,7 +22,7 @@ pub enum Timer {
 }
 
 /// Where a member stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
     /// Not started.
     Idle,
@@ -87,7 +87,7 @@ pub(super) enum Role {
 }
 
 /// A leader's question about partitions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Description {
     pub(super) coordinator: BrokerId,
     pub(super) answer: JoinAnswer,
@@ -105,7 +105,7 @@ pub(super) enum Lookup {
 }
 
 /// A membership with an assignment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tenure {
     pub(super) membership: Membership,
     pub(super) role: Role,

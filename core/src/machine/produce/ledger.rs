@@ -13,7 +13,7 @@ use crate::records::RecordSize;
 const OVERHEAD: usize = 200;
 
 /// An event that was taken in and not finished yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) ticket: Ticket,
     pub(super) record: Arc<OutgoingRecord>,
@@ -29,7 +29,7 @@ impl Event {
 }
 
 /// The actions to hand out, and the count and weight of the events that are not finished.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     pub(super) actions: VecDeque<Action>,
     events: usize,

@@ -33,7 +33,7 @@ enum Asking {
 }
 
 /// A topic's size limit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SizeLimit {
     knowledge: Knowledge,
     asking: Asking,

@@ -22,7 +22,7 @@ enum Look {
 }
 
 /// The looks at all topics, which are known by their indices.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Looks {
     topics: Vec<Look>,
     fresh: Vec<usize>,

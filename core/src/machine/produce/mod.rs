@@ -78,7 +78,7 @@ enum Life {
 }
 
 /// The producing machine. See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Produce {
     config: ProduceConfig,
     entropy: Entropy,

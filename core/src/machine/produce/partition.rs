@@ -42,7 +42,7 @@ enum State {
 }
 
 /// What to do for a partition next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Step {
     /// Nothing, until something happens or its [`deadline`](Partition::deadline).
     Rest,
@@ -57,7 +57,7 @@ pub(super) enum Step {
 }
 
 /// One partition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Partition {
     pub(super) at: TopicPartition,
     /// Who is believed to lead it; `None` if nobody is, or the belief was wrong.

@@ -36,7 +36,7 @@ pub struct Produced {
 }
 
 /// What can happen to the machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input {
     /// Events are to be produced, in this order.
     Submit(Vec<Submission>),
@@ -66,7 +66,7 @@ pub enum Input {
 }
 
 /// What the machine wants done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Action {
     /// Ask the cluster about topics.
     Describe {

@@ -23,11 +23,11 @@ pub(super) enum Timer {
 }
 
 /// The moment at which an owner will be woken; kept by the owner.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Alarm(Option<Time>);
 
 /// All alarms in the order of their moments.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Timers(BTreeSet<(Time, Timer)>);
 
 impl Timers {

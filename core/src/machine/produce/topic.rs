@@ -18,7 +18,7 @@ use crate::model::{PartitionId, Time, TopicName, TopicPartition};
 use crate::ports::{PartitionMetadata, PortError};
 
 /// What the last look showed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum View {
     /// Nothing yet, or that the topic is gone.
     Unseen,
@@ -27,7 +27,7 @@ enum View {
 }
 
 /// One topic.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Topic {
     pub(super) name: TopicName,
     /// All partitions ever seen, by number. Those that a recreated topic lacks stay without a leader.

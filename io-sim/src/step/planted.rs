@@ -1,0 +1,492 @@
+//! Bugs to be found: what a run is worth is shown by what it finds.
+//!
+//! Each distorts what passes between the machines and the world: an input, an action, a setting, a claim. The machines
+//! themselves are those of production, and a run without a planted bug takes none of these ways. Each has a class, which
+//! says in how many seeds it must be found at the median.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_core::error::ErrorCode;
+use evenkeel_core::machine::commit::{Fingerprint, MetadataLimit, SettledSet};
+use evenkeel_core::machine::consumer::{self, Action, CallId, ConsumerConfig, HandlerId, Ready};
+use evenkeel_core::machine::delivery::Outcome;
+use evenkeel_core::machine::{group, member, produce};
+use evenkeel_core::model::{Offset, PartitionId, RequestId, TopicName, TopicPartition};
+use evenkeel_core::ports::{Commit, CommitRequest, PortError, ProduceAnswer};
+
+use super::ask::{Input, Item};
+use super::store::Key;
+use super::world::{Todo, World};
+use crate::history::{EventNo, HandlerNo};
+use crate::world::decode;
+
+/// In how many seeds a bug must be found, at the median.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Twenty.
+    A,
+    /// Three hundred.
+    B,
+    /// Five thousand.
+    C,
+}
+
+impl Class {
+    /// The number of seeds.
+    #[must_use]
+    pub const fn bound(self) -> u64 {
+        match self {
+            Self::A => 20,
+            Self::B => 300,
+            Self::C => 5_000,
+        }
+    }
+}
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $name:ident $class:ident $text:literal,)*) => {
+        /// A bug to be found.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Planted {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Planted {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// How soon it must be found.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self {
+                    $(Self::$name => Class::$class,)*
+                }
+            }
+
+            /// The bug of a name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|bug| bug.name() == name)
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Commits are keyed by partition number only: of two topics the last one counts.
+    CommitsByPartitionNumber A "commits-by-partition-number",
+    /// What is committed is behind the highest settled offset, not the lowest unsettled one.
+    HighestSettled A "highest-settled-committed",
+    /// The last settled offset is committed, not the next one.
+    LastNotNext A "last-not-next-committed",
+    /// The offset after the next one is committed.
+    OneTooFar A "one-too-far-committed",
+    /// An event is settled when the first of two handlers is done.
+    FirstHandlerSettles A "first-handler-settles",
+    /// A panic counts as success.
+    PanicIsSuccess A "panic-is-success",
+    /// An event that cannot be decoded counts as handled.
+    UndecodableIsSuccess B "undecodable-is-success",
+    /// A COMMIT whose outcome is unknown counts as success.
+    UnknownCommitIsSuccess A "unknown-commit-is-success",
+    /// What was claimed before is handled again.
+    ClaimIgnored A "claim-ignored",
+    /// Claim and effect commit in different transactions.
+    ClaimApart A "claim-apart-from-effect",
+    /// A claim is about the event alone, whoever handles it.
+    ClaimWithoutHandler A "claim-without-handler",
+    /// Claims are pruned before a late redelivery.
+    ClaimPruned B "claim-pruned-early",
+    /// The machine is told that a handler is done when it begins.
+    DoneBeforeTheHandler A "done-before-the-handler",
+    /// One event that fails holds its whole batch.
+    BatchHeld B "batch-held-by-one",
+    /// A failed event waits in the background and its lane goes on.
+    RetryBeside A "retry-beside-the-lane",
+    /// Work that is revoked before it began is committed.
+    UnstartedCommitted B "unstarted-committed",
+    /// A shutdown commits what is still in flight.
+    InFlightCommitted B "in-flight-committed",
+    /// The late answer to a commit is taken for that of the next one.
+    LateCommitAnswer C "late-commit-answer",
+    /// A commit of a lost assignment is sent again under the next generation.
+    CommitOfLostAssignment B "commit-of-lost-assignment",
+    /// What was known of a partition before it was revoked is used when it returns.
+    OldEpochReused B "old-epoch-reused",
+    /// A retry survives the assignment it belongs to.
+    RetrySurvives B "retry-survives-revoke",
+    /// The settled set is written for another offset.
+    MetadataShifted A "metadata-shifted",
+    /// The settled set is cut at its near end.
+    MetadataCutNear B "metadata-cut-at-the-near-end",
+    /// A position with metadata is taken for the last event, not the next.
+    PositionSkipsOne B "position-skips-one",
+    /// Nothing is committed any more after a few failures.
+    CommitsEnd B "commits-end-after-failures",
+    /// A partition that returns gets no fetch credit.
+    CreditLost B "fetch-credit-lost",
+    /// A record at a batch's beginning is passed over now and then.
+    RecordSkipped A "record-skipped",
+    /// The leader gives its own partitions to the next member as well.
+    SharedTwice A "shared-twice",
+    /// A handler may run one more call than its limit.
+    ConcurrencyExceeded A "concurrency-exceeded",
+    /// A batch may have one more event than its limit.
+    BatchExceeded A "batch-exceeded",
+    /// The pause before a retry is forgotten.
+    NoBackoff A "no-backoff",
+    /// A call is not cancelled at its limit.
+    NoLimit A "no-attempt-limit",
+    /// One attempt too few is made before an event is given up.
+    GivenUpEarly B "given-up-early",
+    /// What the database did counts as an attempt.
+    WorldIsAttempt B "world-is-attempt",
+    /// An append whose acknowledgement was lost counts as written.
+    UnknownAppendIsWritten A "unknown-append-is-written",
+    /// An append whose acknowledgement was lost counts as refused.
+    UnknownAppendIsRefused A "unknown-append-is-refused",
+    /// The events of a call are sent in reverse.
+    SentInReverse A "sent-in-reverse",
+}
+
+/// What planted bugs remember. Empty without one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory {
+    runs: BTreeMap<(usize, CallId), (HandlerId, Vec<Ready<Item>>)>,
+    first_done: BTreeSet<(usize, EventNo)>,
+    last_commit: BTreeMap<usize, RequestId>,
+    commits_out: BTreeMap<usize, CommitRequest>,
+    commit_failures: BTreeMap<usize, u32>,
+    committed: BTreeMap<(usize, TopicPartition), Offset>,
+    read: BTreeMap<(usize, TopicPartition), Offset>,
+    assigned: BTreeMap<TopicPartition, u32>,
+    draining: BTreeSet<usize>,
+    failed: BTreeMap<usize, (CallId, HandlerId, Vec<Ready<Item>>)>,
+    ghosts: Vec<(usize, CallId, HandlerId, Vec<Ready<Item>>)>,
+    count: u64,
+}
+
+/// Changes the settings of a member, as far as the bug is one of settings.
+pub(super) fn distort_settings(bug: Option<Planted>, config: &mut ConsumerConfig) {
+    for handler in &mut config.handlers {
+        match bug {
+            Some(Planted::ConcurrencyExceeded) => handler.concurrency = handler.concurrency.saturating_add(1),
+            Some(Planted::BatchExceeded) => handler.batch = handler.batch.saturating_add(1),
+            Some(Planted::NoBackoff) => {
+                handler.retry.backoff.first = Duration::ZERO;
+                handler.retry.backoff.longest = Duration::ZERO;
+            }
+            Some(Planted::GivenUpEarly) => {
+                handler.retry.max_attempts = handler
+                    .retry
+                    .max_attempts
+                    .map(|most| NonZeroU32::new(most.get() - 1).unwrap_or(NonZeroU32::MIN));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// What a claim is about.
+pub(super) const fn distort_key(bug: Option<Planted>, (handler, event): Key) -> Key {
+    match bug {
+        Some(Planted::ClaimWithoutHandler) => (HandlerNo(0), event),
+        _ => (handler, event),
+    }
+}
+
+fn runs_of(commit: &Commit) -> Vec<Range<Offset>> {
+    decode::settled(&commit.metadata, commit.offset).to_vec()
+}
+
+impl World {
+    fn bug(&self) -> Option<Planted> {
+        self.planted
+    }
+
+    pub(super) fn distort_input(&mut self, process: usize, name: &'static str, input: Input) {
+        match input {
+            Input::Member(member::Input::Consumer(input)) => {
+                if let Some(input) = self.distort_consumer(process, input) {
+                    self.feed_as_it_is(process, name, Input::Member(member::Input::Consumer(input)));
+                }
+            }
+            Input::Produce(produce::Input::Sent { id, outcome }) => {
+                let outcome = match (self.bug(), outcome) {
+                    (Some(Planted::UnknownAppendIsWritten), Err(PortError::Unknown { .. })) => {
+                        Ok(ProduceAnswer { base_offset: Offset::ZERO })
+                    }
+                    (Some(Planted::UnknownAppendIsRefused), Err(PortError::Unknown { .. })) => {
+                        Err(ErrorCode::InvalidRecord.into())
+                    }
+                    (_, outcome) => outcome,
+                };
+                let input = Input::Produce(produce::Input::Sent { id, outcome });
+                self.feed_as_it_is(process, name, input);
+            }
+            Input::Produce(produce::Input::Submit(mut submissions)) => {
+                if self.bug() == Some(Planted::SentInReverse) {
+                    submissions.reverse();
+                }
+                self.feed_as_it_is(process, name, Input::Produce(produce::Input::Submit(submissions)));
+            }
+            other => self.feed_as_it_is(process, name, other),
+        }
+    }
+
+    fn distort_consumer(
+        &mut self,
+        process: usize,
+        input: consumer::Input<Item>,
+    ) -> Option<consumer::Input<Item>> {
+        use consumer::Input;
+        let bug = self.bug()?;
+        Some(match input {
+            Input::Finished { call, outcome, waited } => {
+                let (handler, events) = self.scratch.runs.remove(&(process, call))?;
+                let outcome = match (bug, outcome) {
+                    (Planted::PanicIsSuccess, Outcome::Panicked)
+                    | (Planted::UndecodableIsSuccess, Outcome::Undecodable) => Outcome::Done,
+                    (Planted::WorldIsAttempt, Outcome::World) => Outcome::Failed,
+                    (Planted::BatchHeld, Outcome::Failed | Outcome::Permanent) if events.len() > 1 => {
+                        Outcome::World
+                    }
+                    (Planted::RetryBeside, Outcome::Failed) => {
+                        self.haunt(process, call, handler, events.clone(), Duration::from_secs(1));
+                        Outcome::Done
+                    }
+                    (_, outcome) => outcome,
+                };
+                if outcome == Outcome::Done {
+                    self.scratch.first_done.extend(events.iter().map(|ready| (process, ready.record.event)));
+                }
+                if outcome == Outcome::Failed {
+                    self.scratch.failed.insert(process, (call, handler, events));
+                }
+                Input::Finished { call, outcome, waited }
+            }
+            Input::CommitDone { id, outcome } => {
+                let refused = outcome.as_ref().map_or(true, |all| all.iter().any(Result::is_err));
+                *self.scratch.commit_failures.entry(process).or_default() += u32::from(refused);
+                let known = self.scratch.last_commit.get(&process).copied();
+                self.scratch.commits_out.remove(&process);
+                let id = match (bug, known) {
+                    (Planted::LateCommitAnswer, Some(known)) => known,
+                    _ => id,
+                };
+                Input::CommitDone { id, outcome }
+            }
+            Input::Committed { id, outcome: Ok(mut stored) } => {
+                for (at, position) in &mut stored {
+                    let Ok(Some(position)) = position else { continue };
+                    match bug {
+                        Planted::OldEpochReused => {
+                            if let Some(old) = self.scratch.committed.get(&(process, at.clone())) {
+                                position.offset = *old;
+                                position.metadata = "".into();
+                            }
+                        }
+                        Planted::PositionSkipsOne if !position.metadata.is_empty() => {
+                            position.offset = position.offset.next();
+                        }
+                        _ => {}
+                    }
+                }
+                Input::Committed { id, outcome: Ok(stored) }
+            }
+            Input::Fetched { id, outcome: Ok(mut answers) } => {
+                for (at, read) in &mut answers {
+                    let Ok(read) = read else { continue };
+                    self.scratch.read.insert((process, at.clone()), read.next);
+                    self.scratch.count += 1;
+                    if bug == Planted::RecordSkipped
+                        && self.scratch.count.is_multiple_of(5)
+                        && !read.records.is_empty()
+                    {
+                        read.records.remove(0);
+                    }
+                }
+                Input::Fetched { id, outcome: Ok(answers) }
+            }
+            other => other,
+        })
+    }
+
+    pub(super) fn distort_action(&mut self, process: usize, action: Action<Item>) {
+        let Some(bug) = self.bug() else { return };
+        let action = match action {
+            Action::Run { call, handler, event, more } => {
+                let mut events = vec![event.clone()];
+                events.extend(more.iter().cloned());
+                let done =
+                    |ready: &Ready<Item>| self.scratch.first_done.contains(&(process, ready.record.event));
+                let skip = bug == Planted::FirstHandlerSettles && events.iter().all(done);
+                self.scratch.runs.insert((process, call), (handler, events));
+                if skip {
+                    let waited = Duration::ZERO;
+                    let input = consumer::Input::Finished { call, outcome: Outcome::Done, waited };
+                    return self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));
+                }
+                Action::Run { call, handler, event, more }
+            }
+            Action::Commit { id, coordinator, mut request } => {
+                let failures = self.scratch.commit_failures.get(&process).copied().unwrap_or_default();
+                if bug == Planted::CommitsEnd && failures >= 3 {
+                    return;
+                }
+                self.scratch.last_commit.insert(process, id);
+                self.distort_commits(process, bug, &mut request);
+                for commit in &request.commits {
+                    self.scratch.committed.insert((process, commit.at.clone()), commit.offset);
+                }
+                self.scratch.commits_out.insert(process, request.clone());
+                Action::Commit { id, coordinator, request }
+            }
+            Action::Fetch { id, broker, mut request } => {
+                if bug == Planted::CreditLost {
+                    let returned =
+                        |at: &TopicPartition| self.scratch.assigned.get(at).is_some_and(|times| *times > 2);
+                    request.partitions.retain(|wanted| !returned(&wanted.at));
+                }
+                Action::Fetch { id, broker, request }
+            }
+            other => other,
+        };
+        self.act_as_it_is(process, action);
+    }
+
+    fn distort_commits(&mut self, process: usize, bug: Planted, request: &mut CommitRequest) {
+        let mut by_number: BTreeMap<PartitionId, (Offset, Arc<str>)> = BTreeMap::new();
+        if bug == Planted::CommitsByPartitionNumber {
+            for commit in &request.commits {
+                by_number.insert(commit.at.partition, (commit.offset, Arc::clone(&commit.metadata)));
+            }
+        }
+        let draining = self.scratch.draining.contains(&process);
+        let stopping = self.processes[process].present.as_ref().is_some_and(|present| present.stopping);
+        for commit in &mut request.commits {
+            let runs = runs_of(commit);
+            let read = self.scratch.read.get(&(process, commit.at.clone())).copied().unwrap_or_default();
+            match bug {
+                Planted::CommitsByPartitionNumber => {
+                    if let Some((offset, metadata)) = by_number.get(&commit.at.partition) {
+                        commit.offset = *offset;
+                        commit.metadata = Arc::clone(metadata);
+                    }
+                }
+                Planted::HighestSettled => {
+                    commit.offset = runs.last().map_or(commit.offset, |run| run.end);
+                }
+                Planted::LastNotNext => commit.offset = Offset((commit.offset.0 - 1).max(0)),
+                Planted::OneTooFar => commit.offset = commit.offset.next(),
+                Planted::UnstartedCommitted if draining && !stopping => {
+                    commit.offset = commit.offset.max(read)
+                }
+                Planted::InFlightCommitted if stopping => commit.offset = commit.offset.max(read),
+                Planted::MetadataShifted if !runs.is_empty() => {
+                    let shifted = runs.iter().map(|run| run.start.next()..run.end.next()).collect();
+                    commit.metadata = self.encoded(&commit.at.topic, commit.offset, shifted, process);
+                }
+                Planted::MetadataCutNear if runs.len() > 1 => {
+                    // Lengths without the first pair: what follows moves nearer by as much.
+                    let by = runs[0].end.0 - commit.offset.0;
+                    let moved = runs[1..].iter().map(|run| Offset(run.start.0 - by)..Offset(run.end.0 - by));
+                    commit.metadata = self.encoded(&commit.at.topic, commit.offset, moved.collect(), process);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn encoded(&self, topic: &TopicName, base: Offset, runs: Vec<Range<Offset>>, process: usize) -> Arc<str> {
+        let Some(present) = self.processes[process].present.as_ref() else { return "".into() };
+        let of_topic = present
+            .handlers
+            .iter()
+            .map(|number| self.facts.handler(*number))
+            .filter(|handler| *self.facts.topics[usize::from(handler.topic.0)].name == *topic.as_str());
+        let handlers = Fingerprint::of(of_topic.map(|handler| &*handler.name));
+        SettledSet::new(base, runs).encode(handlers, MetadataLimit::DEFAULT)
+    }
+
+    /// A call that the machine knows nothing of happens later.
+    fn haunt(
+        &mut self,
+        process: usize,
+        call: CallId,
+        handler: HandlerId,
+        events: Vec<Ready<Item>>,
+        after: Duration,
+    ) {
+        let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
+        self.scratch.ghosts.push((process, call, handler, events));
+        self.plan_at(self.now + after, Todo::Haunt(life));
+    }
+
+    pub(super) fn haunted(&mut self, life: crate::history::Life) {
+        let process = usize::from(life.process);
+        let Some(nth) = self.scratch.ghosts.iter().position(|(of, ..)| *of == process) else { return };
+        let (_, call, handler, events) = self.scratch.ghosts.remove(nth);
+        if self.processes[process].present.as_ref().is_some_and(|p| p.life == life && !p.paused) {
+            self.begin_call(process, call, handler, events);
+        }
+    }
+
+    pub(super) fn distort_group(&mut self, process: usize, action: group::Action) -> group::Action {
+        let bug = self.bug();
+        match action {
+            group::Action::Assigned { membership, partitions } => {
+                self.scratch.draining.remove(&process);
+                for at in &partitions {
+                    *self.scratch.assigned.entry(at.clone()).or_default() += 1;
+                }
+                if bug == Some(Planted::CommitOfLostAssignment)
+                    && let Some(mut request) = self.scratch.commits_out.remove(&process)
+                    && request.generation != membership.generation
+                {
+                    request.generation = membership.generation;
+                    request.member = membership.member.clone();
+                    let (id, coordinator) = (RequestId(u64::MAX), membership.coordinator);
+                    self.act_as_it_is(process, Action::Commit { id, coordinator, request });
+                }
+                group::Action::Assigned { membership, partitions }
+            }
+            group::Action::Revoke { id } => {
+                self.scratch.draining.insert(process);
+                self.let_survive(process);
+                group::Action::Revoke { id }
+            }
+            group::Action::Lost => {
+                self.let_survive(process);
+                group::Action::Lost
+            }
+            group::Action::Sync { id, broker, mut request } => {
+                if bug == Some(Planted::SharedTwice) && request.assignments.len() > 1 {
+                    request.assignments[1].1 = request.assignments[0].1.clone();
+                }
+                group::Action::Sync { id, broker, request }
+            }
+            other => other,
+        }
+    }
+
+    fn let_survive(&mut self, process: usize) {
+        if self.bug() == Some(Planted::RetrySurvives)
+            && let Some((call, handler, events)) = self.scratch.failed.remove(&process)
+        {
+            self.haunt(process, call, handler, events, Duration::from_secs(4));
+        }
+    }
+}

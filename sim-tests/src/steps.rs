@@ -1,0 +1,148 @@
+//! Many runs of the machines alone: their seeds, what they came to, how fast they were.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use evenkeel_sim::checkers::{Law, Tested};
+use evenkeel_sim::faults::Chance;
+use evenkeel_sim::seed::Seed;
+use evenkeel_sim::step::{self, Report};
+use evenkeel_sim::trace::{Detail, Hash};
+
+/// Marks that machines are known to have and that no run of this level can reach, with the reason.
+pub const OUT_OF_REACH: &[(&str, &str)] = &[
+    ("join's answer makes no sense", "the simulated cluster answers sensibly"),
+    ("undecodable batch", "the simulated cluster's logs are whole"),
+];
+
+/// What many runs came to.
+#[derive(Debug, Clone, Default)]
+pub struct Steps {
+    /// How many there were.
+    pub runs: u64,
+    /// Those that failed, in order of their seeds.
+    pub failures: BTreeMap<Seed, Report>,
+    /// The hash of each.
+    pub hashes: BTreeMap<Seed, Hash>,
+    /// How often each law was put to the test.
+    pub tested: Tested,
+    /// How often each chance struck.
+    pub struck: BTreeMap<Chance, u64>,
+    /// How often the machines took each branch that they mark, and in how many runs.
+    pub marks: BTreeMap<(&'static str, &'static str), (u64, u64)>,
+    /// How much virtual time passed.
+    pub elapsed: Duration,
+    /// How long it really took.
+    pub took: Duration,
+    /// How many steps there were.
+    pub steps: u64,
+}
+
+impl Steps {
+    /// Runs these seeds, so many at once, until the time is over.
+    ///
+    /// # Panics
+    /// If a thread of it does.
+    #[must_use]
+    pub fn run(seeds: std::ops::Range<u64>, threads: u64, most: Duration) -> Self {
+        let begun = Instant::now();
+        let next = AtomicU64::new(seeds.start);
+        let all = Mutex::new(Self::default());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut own = Self::default();
+                    while begun.elapsed() < most {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds.end {
+                            break;
+                        }
+                        own.add(step::drawn(Seed(seed), Detail::Hashes));
+                    }
+                    all.lock().expect("nobody panics with it").merge(own);
+                });
+            }
+        });
+        let all = all.into_inner().expect("nobody panicked with it");
+        Self { took: begun.elapsed(), ..all }
+    }
+
+    fn add(&mut self, report: Report) {
+        let seed = report.plan.setup.seed;
+        self.runs += 1;
+        self.hashes.insert(seed, report.trace.hash());
+        self.tested.add(&report.tested);
+        for occasion in &report.struck {
+            *self.struck.entry(occasion.chance).or_default() += 1;
+        }
+        for (mark, count) in &report.marks {
+            let (all, runs) = self.marks.entry(*mark).or_default();
+            *all += count;
+            *runs += 1;
+        }
+        self.elapsed += report.elapsed;
+        self.steps += report.trace.steps();
+        if !report.is_clean() {
+            self.failures.insert(seed, report);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.failures.extend(other.failures);
+        self.hashes.extend(other.hashes);
+        self.tested.add(&other.tested);
+        for (chance, count) in other.struck {
+            *self.struck.entry(chance).or_default() += count;
+        }
+        for (mark, (count, runs)) in other.marks {
+            let (all, in_runs) = self.marks.entry(mark).or_default();
+            *all += count;
+            *in_runs += runs;
+        }
+        self.elapsed += other.elapsed;
+        self.steps += other.steps;
+    }
+
+    /// In a line, what was done and how fast.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let took = self.took.as_secs_f64().max(0.001);
+        format!(
+            "{} runs in {took:.1} s, {} failed; {:.0} runs/s, {:.0} steps/s; {:.1} virtual hours",
+            self.runs,
+            self.failures.len(),
+            self.runs as f64 / took,
+            self.steps as f64 / took,
+            self.elapsed.as_secs_f64() / 3_600.0,
+        )
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 5;
+        for report in self.failures.values().take(SHOWN) {
+            writeln!(f, "{report}")?;
+        }
+        for (seed, report) in self.failures.iter().skip(SHOWN) {
+            let breach = report.breach.as_ref().map(|(_, breach)| breach.to_string()).unwrap_or_default();
+            writeln!(f, "seed {seed} broke {breach}")?;
+        }
+        writeln!(f, "{}", self.summary())?;
+        for law in Law::ALL {
+            writeln!(f, "  {law}: put to the test {} times", self.tested.times(*law))?;
+        }
+        for chance in Chance::ALL {
+            let times = self.struck.get(chance).copied().unwrap_or_default();
+            writeln!(f, "  {}: struck {times} times", chance.name())?;
+        }
+        for ((machine, mark), (count, runs)) in &self.marks {
+            writeln!(f, "  {machine}: {mark}: {count} times in {runs} runs")?;
+        }
+        Ok(())
+    }
+}
