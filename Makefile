@@ -3,20 +3,21 @@
 BROKER ?= dev
 DB ?= sqlite
 FROM ?= 0
-SEEDS ?= 1000
+SEEDS ?= 100000
 ORDERS ?= 100000
 LISTEN ?= 127.0.0.1:9092
 PROFILE ?= release
 TARGET ?= commit_tracker
 SERVICES = io-real/services
+SIM = cargo run --quiet --profile sim --package sim-tests --
 # Where a pipe is used, what comes before it decides.
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz conformance sim replay stop
+.PHONY: help demo broker test lint bench fuzz conformance sim worlds replay shrink planted planted-full stop
 
 help: ## Lists these words.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## Runs the shop; BROKER=dev (default) or kafka (Apache Kafka), DB=sqlite (default) or postgres.
 	@set -e; \
@@ -61,11 +62,23 @@ fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a 
 conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
 	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)
 
-sim: ## Runs simulated worlds: SEEDS=1000 of them, from FROM=0 on.
-	cargo run --profile sim --package sim-tests -- run --from $(FROM) --seeds $(SEEDS)
+sim: ## Runs the machines under SEEDS seeds from FROM, each with its own faults; tells of those that fail.
+	$(SIM) explore --seeds $(SEEDS) --from $(FROM)
 
-replay: ## Shows every step of the world of one SEED.
-	cargo run --package sim-tests -- replay $(SEED)
+worlds: ## Runs the whole library in simulated worlds, of 1,000 seeds from FROM.
+	$(SIM) worlds --from $(FROM)
+
+replay: ## Runs SEED again and shows every step; WORLD=1 for the world of the whole library.
+	$(SIM) replay $(SEED) $(if $(WORLD),--world)
+
+shrink: ## Makes the failing plan of SEED small and prints it as a test.
+	$(SIM) shrink $(SEED)
+
+planted: ## Looks for the planted bugs that must be found at once.
+	$(SIM) planted
+
+planted-full: ## Looks for all planted bugs, from several starting points.
+	$(SIM) planted --full
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop
