@@ -161,10 +161,13 @@ bugs! {
     SentInReverse A "sent-in-reverse",
 }
 
+/// A call of a handler and its events.
+type Called = (HandlerId, Vec<Ready<Item>>);
+
 /// What planted bugs remember. Empty without one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
-    runs: BTreeMap<(usize, CallId), (HandlerId, Vec<Ready<Item>>)>,
+    runs: BTreeMap<(usize, CallId), Called>,
     first_done: BTreeSet<(usize, EventNo)>,
     last_commit: BTreeMap<usize, RequestId>,
     commits_out: BTreeMap<usize, CommitRequest>,

@@ -146,7 +146,7 @@ impl Shrinker {
                 }
             };
             let is_count = COUNTS.contains(&name);
-            if !is_count && self.accepts(set(*plain)) || is_count && self.accepts(set(*least)) || !is_count {
+            if self.accepts(set(if is_count { *least } else { *plain })) || !is_count {
                 continue;
             }
             // The least that still fails, as far as halving finds it.
