@@ -73,6 +73,9 @@ struct Loop<R, K> {
     task: MemberTask<R, K>,
     inbox: Sender<Input<RecordRef>>,
     calls: BTreeMap<CallId, AbortHandle>,
+    /// The last commit's request. It ends with its assignment: sent any later, it would take back what the next one
+    /// commits, for a member may come again under the same generation.
+    commit: Option<AbortHandle>,
     stopped: bool,
 }
 
@@ -83,7 +86,7 @@ impl<R: Runtime, K: Broker + Coordinator> MemberTask<R, K> {
         let stop = self.stop.clone();
         // Bounded by the machines: one message for each request and call that is out.
         let (inbox, arrivals) = async_channel::unbounded();
-        let mut work = Loop { task: self, inbox, calls: BTreeMap::new(), stopped: false };
+        let mut work = Loop { task: self, inbox, calls: BTreeMap::new(), commit: None, stopped: false };
         let mut alarm = Alarm::new(runtime.clone());
         member.handle(runtime.now(), Input::Start);
         loop {
@@ -185,6 +188,7 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
                 (self.task.observer)(News::Unassigned);
             }
             Action::Lost => {
+                self.end_commit();
                 tracing::warn!(%group, "partitions lost: what was in flight will be delivered again");
                 (self.task.observer)(News::Unassigned);
             }
@@ -230,10 +234,20 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
                     running.abort();
                 }
             }
-            Action::Commit { id, coordinator, request } => self
-                .ask(async move { kafka.commit(coordinator, request).await }, move |outcome| {
-                    Input::Consumer(In::CommitDone { id, outcome })
-                }),
+            Action::Commit { id, coordinator, request } => {
+                self.end_commit();
+                let (abort, registration) = AbortHandle::new_pair();
+                self.commit = Some(abort);
+                let request = async move { kafka.commit(coordinator, request).await };
+                let request = Abortable::new(request, registration).map(|outcome| match outcome {
+                    Ok(outcome) => outcome,
+                    Err(Aborted) => Err(PortError::Unknown {
+                        server: "the coordinator".into(),
+                        cause: "its assignment ended before the answer came".into(),
+                    }),
+                });
+                self.ask(request, move |outcome| Input::Consumer(In::CommitDone { id, outcome }));
+            }
             Action::Notice(notice) => {
                 self.log(&notice);
                 (self.task.observer)(News::Notice(notice));
@@ -243,6 +257,13 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
                     "an action between the halves of a member left it; this is a bug in evenkeel"
                 );
             }
+        }
+    }
+
+    /// A commit that was not answered yet is given up. If it has not been sent yet, it never is.
+    fn end_commit(&mut self) {
+        if let Some(commit) = self.commit.take() {
+            commit.abort();
         }
     }
 
