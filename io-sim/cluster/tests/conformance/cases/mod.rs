@@ -6,7 +6,7 @@ mod fetch;
 mod groups;
 mod lists;
 mod produce;
-mod topics;
+mod admin;
 
 use crate::Case;
 
@@ -14,7 +14,7 @@ pub(crate) const AREAS: &[(&str, &[Case])] = &[
     ("produce", produce::CASES),
     ("fetch", fetch::CASES),
     ("list offsets", lists::CASES),
-    ("topics", topics::CASES),
+    ("administration", admin::CASES),
     ("configurations", configs::CASES),
     ("cluster", cluster::CASES),
     ("groups", groups::CASES),
