@@ -2,9 +2,16 @@
 
 mod fetch;
 mod groups;
+mod offsets;
 mod produce;
+mod topics;
 
 use crate::Case;
 
-pub(crate) const AREAS: &[(&str, &[Case])] =
-    &[("produce", produce::CASES), ("fetch", fetch::CASES), ("groups", groups::CASES)];
+pub(crate) const AREAS: &[(&str, &[Case])] = &[
+    ("produce", produce::CASES),
+    ("fetch", fetch::CASES),
+    ("topics", topics::CASES),
+    ("groups", groups::CASES),
+    ("offsets", offsets::CASES),
+];
