@@ -140,7 +140,6 @@ impl Cluster {
 
     fn find_coordinator(&self, kind: CoordinatorKind, key: &str) -> Result<BrokerAddress, Refusal> {
         match kind {
-            CoordinatorKind::Group if key.is_empty() => Err(ErrorCode::InvalidGroupId.into()),
             CoordinatorKind::Group => {
                 let broker = self.slots.coordinator(Slot::of(key));
                 let address = broker.and_then(|broker| self.brokers.address(broker));

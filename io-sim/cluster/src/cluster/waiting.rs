@@ -164,7 +164,8 @@ impl Cluster {
         if partition.high_watermark() < pending.end {
             return None;
         }
-        let enough = partition.in_sync().len() >= topic.config.settings().min_in_sync;
+        let enough =
+            partition.in_sync().len() >= topic.config.settings().min_in_sync.min(partition.replicas().len());
         Some(if enough { Ok(()) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) })
     }
 

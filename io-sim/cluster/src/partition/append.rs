@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{Offset, Time, WallTime};
-use evenkeel_core::records::{DecodedBatch, Ended, Producer, StoredBatch};
+use evenkeel_core::records::{DecodeError, DecodedBatch, Ended, Producer, StoredBatch};
 
 use super::Partition;
 use crate::log::producers::Sequence;
@@ -136,6 +136,9 @@ fn only_batch(records: &mut Bytes) -> Result<StoredBatch, AppendFault> {
         Ended::Complete => fault(ErrorCode::InvalidRecord, "there is no record batch".to_owned()),
         Ended::TooShort { needs } => {
             fault(ErrorCode::InvalidRecord, format!("the record batch is cut off, it has {needs} bytes"))
+        }
+        Ended::Failed(error @ DecodeError::OldFormat { .. }) => {
+            fault(ErrorCode::InvalidRecord, error.to_string())
         }
         Ended::Failed(error) => fault(ErrorCode::CorruptMessage, error.to_string()),
     })?;

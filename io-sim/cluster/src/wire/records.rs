@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{LeaderEpoch, Offset, PartitionId, WallTime};
 
 use super::code;
@@ -134,11 +135,15 @@ pub(super) fn write_fetch(to: &mut Writer, version: i16, answer: &FetchAnswer) {
             if version >= 5 {
                 to.i64(fetched.map_or(i64::from(NONE), |fetched| fetched.log_start.0));
             }
-            // Aborted transactions: told with an error and to whom reads committed records only, as Kafka does.
-            if fetched.is_some_and(|fetched| !fetched.read_committed) {
-                to.null_array();
+            // Aborted transactions: none, which Kafka says in two ways.
+            let is_told = match &partition.outcome {
+                Ok(fetched) => fetched.read_committed,
+                Err(code) => *code == ErrorCode::UnknownTopicOrPartition,
+            };
+            if is_told {
+                to.list(&[], |_, ()| {})
             } else {
-                to.list(&[], |_, ()| {});
+                to.null_array()
             }
             if version >= 11 {
                 // Another replica to read from.

@@ -257,10 +257,4 @@ impl Client {
         let silent = timeout(wait, self.stream.readable()).await.is_err();
         self.world.note(what, if silent { "parked" } else { "answered" });
     }
-
-    /// Writes down whether the broker hangs up.
-    pub(crate) async fn is_hung_up(&mut self) {
-        let hung_up = self.frame().await.is_none();
-        self.world.note("hung up", hung_up);
-    }
 }

@@ -49,6 +49,7 @@ impl Transcript {
 
     pub(crate) fn answer(&mut self, name: &str, answer: &dyn Debug) {
         self.lines.push(name.to_owned());
+        let from = self.lines.len();
         let text = format!("{answer:#?}");
         let mut lines = text.lines();
         let mut skip_until = None;
@@ -81,13 +82,36 @@ impl Transcript {
             }
             self.lines.push(written(&field, &line));
         }
+        self.sort_members(from);
+    }
+
+    /// Puts the members of a group in order: a broker tells them in any.
+    fn sort_members(&mut self, from: usize) {
+        let Some(start) = self.lines[from..].iter().position(|line| line.ends_with("members: [")) else {
+            return;
+        };
+        let start = from + start + 1;
+        let depth = |line: &String| line.len() - line.trim_start().len();
+        let outer = depth(&self.lines[start - 1]);
+        let Some(length) = self.lines[start..].iter().position(|line| depth(line) <= outer) else { return };
+        let inner = depth(&self.lines[start]);
+        let mut members: Vec<Vec<String>> = Vec::new();
+        for line in self.lines.drain(start..start + length) {
+            if depth(&line) == inner && line.ends_with('{') {
+                members.push(Vec::new());
+            }
+            members.last_mut().expect("a member").push(line);
+        }
+        members.sort_by_key(|member| member.iter().map(|line| self.replaced(line)).collect::<Vec<_>>());
+        self.lines.splice(start..start, members.into_iter().flatten());
+    }
+
+    fn replaced(&self, line: &str) -> String {
+        self.roles.iter().fold(line.to_owned(), |line, (value, role)| line.replace(value.as_str(), role))
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        let replace = |line: &String| {
-            self.roles.iter().fold(line.clone(), |line, (value, role)| line.replace(value.as_str(), role))
-        };
-        self.lines.iter().map(replace).collect()
+        self.lines.iter().map(|line| self.replaced(line)).collect()
     }
 
     /// What is in a partition's records.

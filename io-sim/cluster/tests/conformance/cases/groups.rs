@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::client::{Client, World};
+use crate::client::{Client, POLL, World};
 use crate::list;
 
 list![
@@ -132,6 +132,14 @@ fn learned(world: &World, answer: &JoinGroupResponse, role: &str) -> StrBytes {
     answer.member_id.clone()
 }
 
+/// Waits until the group waits for `member` to join again.
+async fn rebalances(client: &mut Client, group: &StrBytes, member: &StrBytes, generation: i32) {
+    const REBALANCE_IN_PROGRESS: i16 = 27;
+    while client.prepare(heartbeat(group, member, generation)).await.error_code != REBALANCE_IN_PROGRESS {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 const WHILE: Duration = Duration::from_millis(300);
 
 async fn a_first_join_is_given_an_id(world: World) {
@@ -226,8 +234,7 @@ async fn joined(world: &World, one: &mut Client, two: &mut Client, group: &StrBy
     let a = stable(one, group).await;
     let b = id(two, group, "B").await;
     two.send(&join(group, &b)).await;
-    two.stays_silent("B joins", WHILE).await;
-    one.ask(heartbeat(group, &a, 1)).await;
+    rebalances(one, group, &a, 1).await;
     one.ask(join(group, &a)).await;
     two.receive::<JoinGroupRequest>().await;
     world.note("joined", 2);
@@ -273,8 +280,7 @@ async fn a_follower_joins_again_changed(world: World) {
     let (a, b) = joined(&world, &mut one, &mut two, &group).await;
     one.prepare(assign(&group, &a, 2, &[&a, &b])).await;
     two.send(&join(&group, &b).with_protocols(vec![protocol("range", b"other")])).await;
-    two.stays_silent("B joins", WHILE).await;
-    one.ask(heartbeat(&group, &a, 2)).await;
+    rebalances(&mut one, &group, &a, 2).await;
     one.ask(sync(&group, &a, 2)).await;
     one.ask(join(&group, &a)).await;
     two.receive::<JoinGroupRequest>().await;
@@ -358,7 +364,7 @@ async fn a_leave_ends_a_rebalance(world: World) {
     let a = stable(&mut one, &group).await;
     let b = id(&mut two, &group, "B").await;
     two.send(&join(&group, &b)).await;
-    two.stays_silent("B joins", WHILE).await;
+    rebalances(&mut one, &group, &a, 1).await;
     one.ask(leave(&group, &a, None)).await;
     two.receive::<JoinGroupRequest>().await;
 }
