@@ -47,7 +47,7 @@ lint: ## What CI checks beside the tests.
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
+	RUSTDOCFLAGS='--cfg madsim --deny warnings' cargo doc --workspace --no-deps
 
 bench: ## Measures, each figure beside its peer's in the same run; fails if a gate is missed.
 	@missed=0; \

@@ -69,10 +69,11 @@ fn main() -> ExitCode {
     if outcomes.is_empty() {
         return report::fail(&format!("no case has {filter:?} in its name"));
     }
-    if writes && filter.is_empty() {
-        if let Err(error) = report::write(&outcomes) {
-            return report::fail(&format!("CONFORMANCE.md cannot be written: {error}"));
-        }
+    if writes
+        && filter.is_empty()
+        && let Err(error) = report::write(&outcomes)
+    {
+        return report::fail(&format!("CONFORMANCE.md cannot be written: {error}"));
     }
     if outcomes.iter().all(Outcome::is_fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
