@@ -101,7 +101,7 @@ pub(super) enum Stage {
     Over,
 }
 
-/// See the [module](self). Cloning it is a checkpoint.
+/// See the module. Cloning it is a checkpoint.
 #[derive(Debug, Clone)]
 pub struct World {
     pub(super) now: Time,

@@ -45,7 +45,7 @@ impl Drop for Seat {
     }
 }
 
-/// See the [module](self).
+/// See the module.
 #[derive(Debug)]
 pub struct SimDatabase {
     runtime: SimRuntime,
