@@ -1,18 +1,16 @@
-//! Topics and configurations: creating, deleting, growing, changing.
+//! Topics: creating, deleting, growing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, PartitionId};
 
 use super::Cluster;
 use crate::message::{
-    AlterConfigsAnswer, AlterConfigsRequest, ConfigChange, ConfigEntry, ConfigSource, ConfigType,
-    CreatePartitionsAnswer, CreatePartitionsRequest, CreateTopicsAnswer, CreateTopicsRequest, CreatedTopic,
-    DeleteTopicsAnswer, DeleteTopicsRequest, DescribeConfigsAnswer, DescribeConfigsRequest, MorePartitions,
-    NewTopic, Refusal, Resource, Text, TopicId, TopicRef,
+    ConfigChange, CreatePartitionsAnswer, CreatePartitionsRequest, CreateTopicsAnswer, CreateTopicsRequest,
+    CreatedTopic, DeleteTopicsAnswer, DeleteTopicsRequest, MorePartitions, NewTopic, Refusal, Text, TopicId,
+    TopicRef,
 };
-use crate::offsets::MAX_METADATA;
 use crate::partition::Partition;
 use crate::topics::{Topic, names};
 
@@ -24,15 +22,32 @@ impl Cluster {
         let mut seen = BTreeSet::new();
         let twice: BTreeSet<_> =
             request.topics.iter().map(|new| &new.name).filter(|name| !seen.insert(*name)).collect();
-        let create = |new: &NewTopic| {
-            let outcome = if twice.contains(&new.name) {
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-            } else {
-                self.create_topic(new, request.validate_only)
-            };
-            (new.name.clone(), outcome)
-        };
-        CreateTopicsAnswer { topics: request.topics.iter().map(create).collect() }
+        // Names collide with those of topics that were there before; those of one request are not compared.
+        let colliding: BTreeMap<_, _> = request
+            .topics
+            .iter()
+            .filter(|new| self.topics.get(&new.name).is_none())
+            .filter_map(|new| Some((new.name.clone(), self.colliding(&new.name)?.clone())))
+            .collect();
+        let once = request.topics.iter().filter(|new| !twice.contains(&new.name));
+        let mut topics: Vec<_> = once
+            .map(|new| {
+                let outcome = match colliding.get(&new.name) {
+                    Some(other) => Err(collision(&new.name, other)),
+                    None => self.create_topic(new, request.validate_only),
+                };
+                (new.name.clone(), outcome)
+            })
+            .collect();
+        // What was asked twice is answered once, after the others.
+        let refused = || Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
+        topics.extend(twice.into_iter().map(|name| (name.clone(), refused())));
+        CreateTopicsAnswer { topics }
+    }
+
+    /// A topic whose name would collide.
+    pub(super) fn colliding(&self, name: &str) -> Option<&Text> {
+        self.topics.iter().map(|(other, _)| other).find(|other| names::collide(other, name))
     }
 
     pub(super) fn create_topic(
@@ -41,13 +56,13 @@ impl Cluster {
         validate_only: bool,
     ) -> Result<CreatedTopic, Refusal> {
         names::check(&new.name)?;
+        if names::is_reserved(&new.name) {
+            let message = format!("Creation of internal topic {} is prohibited.", new.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        }
         if self.topics.get(&new.name).is_some() {
             let message = format!("Topic '{}' already exists.", new.name);
             return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
-        }
-        if let Some((other, _)) = self.topics.iter().find(|(other, _)| names::collide(other, &new.name)) {
-            let message = format!("Topic '{}' collides with existing topic: {other}", new.name);
-            return Err(Refusal::new(ErrorCode::InvalidTopic, message));
         }
         let assignment = if new.assignment.is_empty() {
             self.spread(new.partitions, new.replication)?
@@ -67,7 +82,7 @@ impl Cluster {
             .iter()
             .map(|replicas| Partition::new(replicas, |broker| brokers.is_alive(broker)))
             .collect();
-        let id = if validate_only { TopicId::default() } else { self.random_topic_id() };
+        let id = self.random_topic_id();
         let topic = Topic { id, partitions, config };
         let created = CreatedTopic {
             id,
@@ -157,34 +172,61 @@ impl Cluster {
     }
 
     pub(super) fn delete_topics(&mut self, request: &DeleteTopicsRequest) -> DeleteTopicsAnswer {
-        let delete = |topic: &TopicRef| match self.topics.find(topic).cloned() {
-            Some(name) => {
-                let id = self.delete_topic(&name);
-                (Some(name), id, Ok(()))
-            }
-            None => match topic {
-                TopicRef::Name(name) => {
-                    (Some(name.clone()), TopicId::default(), Err(ErrorCode::UnknownTopicOrPartition))
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<_> = request.topics.iter().filter(|topic| !seen.insert(*topic)).collect();
+        let (mut refused, mut found) = (Vec::new(), BTreeMap::new());
+        // What was asked twice is answered once.
+        let once = request.topics.iter().filter(|topic| !twice.contains(topic));
+        for topic in twice.iter().copied().chain(once) {
+            let (name, id) = match topic {
+                TopicRef::Name(name) => (Some(name.clone()), TopicId::default()),
+                TopicRef::Id(id) => (None, *id),
+                TopicRef::Both(name, id) => (Some(name.clone()), *id),
+            };
+            let is_unclear = name.is_some() != (id == TopicId::default());
+            match (self.topics.find(topic).cloned(), self.topics.id_of(topic)) {
+                _ if is_unclear || twice.contains(topic) => {
+                    refused.push((name, id, Err(ErrorCode::InvalidRequest)));
                 }
-                TopicRef::Id(id) => (None, *id, Err(ErrorCode::UnknownTopicId)),
-            },
-        };
-        DeleteTopicsAnswer { topics: request.topics.iter().map(delete).collect() }
+                (Some(name), Some(id)) => {
+                    // By name and by id: the same topic twice.
+                    let outcome =
+                        if found.contains_key(&id) { Err(ErrorCode::InvalidRequest) } else { Ok(()) };
+                    found.insert(id, (name, outcome));
+                }
+                _ if name.is_some() => refused.push((name, id, Err(ErrorCode::UnknownTopicOrPartition))),
+                _ => refused.push((name, id, Err(ErrorCode::UnknownTopicId))),
+            }
+        }
+        for (id, (name, outcome)) in found {
+            if outcome.is_ok() {
+                self.delete_topic(&name);
+            }
+            refused.push((Some(name), id, outcome));
+        }
+        DeleteTopicsAnswer { topics: refused }
     }
 
-    fn delete_topic(&mut self, name: &Text) -> TopicId {
-        let Some(topic) = self.topics.remove(name) else { return TopicId::default() };
+    fn delete_topic(&mut self, name: &Text) {
+        let Some(topic) = self.topics.remove(name) else { return };
         self.groups.forget_topic(name);
         for id in topic.partitions.iter().flat_map(|partition| &partition.waiting) {
             // It finds the topic gone, which is news.
             self.look_again(*id, false);
         }
-        topic.id
     }
 
     pub(super) fn create_partitions(&mut self, request: &CreatePartitionsRequest) -> CreatePartitionsAnswer {
-        let grow = |more: &MorePartitions| (more.name.clone(), self.grow(more, request.validate_only));
-        CreatePartitionsAnswer { topics: request.topics.iter().map(grow).collect() }
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<_> =
+            request.topics.iter().map(|more| &more.name).filter(|name| !seen.insert(*name)).collect();
+        let refused = || Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
+        // What was asked twice is answered once.
+        let mut topics: Vec<_> = twice.iter().map(|name| ((*name).clone(), refused())).collect();
+        for more in request.topics.iter().filter(|more| !twice.contains(&more.name)) {
+            topics.push((more.name.clone(), self.grow(more, request.validate_only)));
+        }
+        CreatePartitionsAnswer { topics }
     }
 
     fn grow(&mut self, more: &MorePartitions, validate_only: bool) -> Result<(), Refusal> {
@@ -226,130 +268,8 @@ impl Cluster {
         }
         Ok(())
     }
+}
 
-    pub(super) fn describe_configs(&self, request: DescribeConfigsRequest) -> DescribeConfigsAnswer {
-        let describe = |(resource, names): (Resource, Option<Vec<Text>>)| {
-            let entries = self.configs_of(&resource).map(|entries| {
-                let is_wanted = |entry: &ConfigEntry| {
-                    names.as_ref().is_none_or(|names| names.iter().any(|name| **name == *entry.name))
-                };
-                entries.into_iter().filter(is_wanted).collect()
-            });
-            (resource, entries)
-        };
-        DescribeConfigsAnswer { resources: request.resources.into_iter().map(describe).collect() }
-    }
-
-    fn configs_of(&self, resource: &Resource) -> Result<Vec<ConfigEntry>, Refusal> {
-        match resource {
-            Resource::Topic(name) => match self.topics.get(name) {
-                Some(topic) => Ok(topic.config.entries()),
-                None => {
-                    names::check(name)?;
-                    Err(ErrorCode::UnknownTopicOrPartition.into())
-                }
-            },
-            // The default of all brokers, of which nothing is set.
-            Resource::Broker(name) if name.is_empty() => Ok(Vec::new()),
-            Resource::Broker(name) => match name.parse().map(BrokerId) {
-                Ok(broker) if self.brokers.is_alive(broker) => Ok(self.broker_configs(broker)),
-                Ok(_) | Err(_) => {
-                    let message = format!("Unexpected broker id, expected a live broker but received {name}");
-                    Err(Refusal::new(ErrorCode::InvalidRequest, message))
-                }
-            },
-            Resource::Other(kind, _) => {
-                let message = format!("Resource type {kind} has no configurations here.");
-                Err(Refusal::new(ErrorCode::InvalidRequest, message))
-            }
-        }
-    }
-
-    fn broker_configs(&self, broker: BrokerId) -> Vec<ConfigEntry> {
-        use ConfigType::{Boolean, Int, Long};
-        let config = &self.config;
-        let millis = |duration: std::time::Duration| duration.as_millis().to_string();
-        let topic = |name: &str| {
-            let entries = self.topic_defaults.entries();
-            entries
-                .into_iter()
-                .find(|entry| entry.name == name)
-                .map_or_else(String::new, |e| e.value.to_string())
-        };
-        [
-            ("auto.create.topics.enable", config.auto_create_topics.to_string(), Boolean),
-            ("default.replication.factor", config.default_replication.to_string(), Int),
-            ("group.initial.rebalance.delay.ms", millis(config.initial_rebalance_delay), Int),
-            ("group.max.session.timeout.ms", millis(config.max_session_timeout), Int),
-            ("group.max.size", config.max_group_size.min(i32::MAX as usize).to_string(), Int),
-            ("group.min.session.timeout.ms", millis(config.min_session_timeout), Int),
-            ("log.cleanup.policy", topic("cleanup.policy"), ConfigType::List),
-            ("log.retention.bytes", topic("retention.bytes"), Long),
-            ("log.retention.ms", topic("retention.ms"), Long),
-            ("log.segment.bytes", topic("segment.bytes"), Int),
-            ("message.max.bytes", topic("max.message.bytes"), Int),
-            ("min.insync.replicas", topic("min.insync.replicas"), Int),
-            ("node.id", broker.to_string(), Int),
-            ("num.partitions", config.default_partitions.to_string(), Int),
-            ("offset.metadata.max.bytes", MAX_METADATA.to_string(), Int),
-            ("offsets.retention.minutes", (config.offsets_retention.as_secs() / 60).to_string(), Int),
-            ("replica.lag.time.max.ms", millis(config.replica_lag), Long),
-            ("socket.request.max.bytes", crate::wire::MAX_FRAME.to_string(), Int),
-        ]
-        .into_iter()
-        .map(|(name, value, kind)| ConfigEntry {
-            name,
-            value: value.into(),
-            source: ConfigSource::Broker,
-            kind,
-            read_only: true,
-        })
-        .collect()
-    }
-
-    pub(super) fn alter_configs(&mut self, request: &AlterConfigsRequest) -> AlterConfigsAnswer {
-        let alter = |(resource, changes): &(Resource, Vec<(Text, ConfigChange)>)| {
-            (resource.clone(), self.alter(resource, changes, request.replace, request.validate_only))
-        };
-        AlterConfigsAnswer { resources: request.resources.iter().map(alter).collect() }
-    }
-
-    fn alter(
-        &mut self,
-        resource: &Resource,
-        changes: &[(Text, ConfigChange)],
-        replace: bool,
-        validate_only: bool,
-    ) -> Result<(), Refusal> {
-        let name = match resource {
-            Resource::Topic(name) => name,
-            Resource::Broker(_) => {
-                let message = "The brokers' own configurations are set when the cluster starts.";
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-            Resource::Other(kind, _) => {
-                let message = format!("Resource type {kind} has no configurations here.");
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-        };
-        let Some(topic) = self.topics.get_mut(name) else {
-            return Err(Refusal::new(
-                ErrorCode::UnknownTopicOrPartition,
-                format!("The topic '{name}' does not exist."),
-            ));
-        };
-        let mut config = if replace { topic.config.fresh() } else { topic.config.clone() };
-        let mut seen = BTreeSet::new();
-        for (name, change) in changes {
-            if !seen.insert(name) {
-                let message = format!("Error due to duplicate config keys: {name}");
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-            config.change(name, change)?;
-        }
-        if !validate_only {
-            topic.config = config;
-        }
-        Ok(())
-    }
+fn collision(name: &Text, other: &Text) -> Refusal {
+    Refusal::new(ErrorCode::InvalidTopic, format!("Topic '{name}' collides with existing topic: {other}"))
 }

@@ -1,5 +1,7 @@
 //! Describing brokers and topics.
 
+use std::collections::BTreeSet;
+
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::PartitionId;
 
@@ -15,9 +17,7 @@ impl Cluster {
     pub(super) fn metadata(&mut self, request: MetadataRequest) -> MetadataAnswer {
         let topics = match request.topics {
             None => self.topics.iter().map(|(name, topic)| described(name, topic)).collect(),
-            Some(topics) => {
-                topics.into_iter().map(|topic| self.topic_metadata(topic, request.may_create)).collect()
-            }
+            Some(topics) => self.metadata_of(topics, request.may_create),
         };
         MetadataAnswer {
             brokers: self.brokers.addresses(),
@@ -27,6 +27,29 @@ impl Cluster {
         }
     }
 
+    /// Each topic once, those that are there first. Who names one by its id is told of ids only.
+    fn metadata_of(&mut self, topics: Vec<TopicRef>, may_create: bool) -> Vec<TopicMetadata> {
+        let by_id = |topic: &TopicRef| match topic {
+            TopicRef::Id(id) | TopicRef::Both(_, id) => *id != TopicId::default(),
+            TopicRef::Name(_) => false,
+        };
+        let ids_only = topics.iter().any(by_id);
+        let mut seen = BTreeSet::new();
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for topic in topics.into_iter().filter(|topic| !ids_only || by_id(topic)) {
+            if seen.insert(topic.clone()) {
+                let told = self.topic_metadata(topic, may_create);
+                if told.partitions.is_ok() { found.push(told) } else { missing.push(told) }
+            }
+        }
+        if ids_only {
+            missing.append(&mut found);
+            return missing;
+        }
+        found.append(&mut missing);
+        found
+    }
+
     fn topic_metadata(&mut self, topic: TopicRef, may_create: bool) -> TopicMetadata {
         if let Some(name) = self.topics.find(&topic)
             && let Some(topic) = self.topics.get(name)
@@ -34,7 +57,7 @@ impl Cluster {
             return described(name, topic);
         }
         let (name, id, code) = match topic {
-            TopicRef::Id(id) => (None, id, ErrorCode::UnknownTopicId),
+            TopicRef::Id(id) | TopicRef::Both(_, id) => (None, id, ErrorCode::UnknownTopicId),
             TopicRef::Name(name) => {
                 let code = match names::check(&name) {
                     Err(refusal) => refusal.code,
@@ -56,6 +79,9 @@ impl Cluster {
             assignment: Vec::new(),
             configs: Vec::new(),
         };
+        if self.colliding(name).is_some() {
+            return ErrorCode::InvalidTopic;
+        }
         match self.create_topic(&new, false) {
             Ok(_) => ErrorCode::LeaderNotAvailable,
             Err(refusal) => refusal.code,

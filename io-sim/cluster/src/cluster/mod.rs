@@ -10,6 +10,7 @@
 
 mod admin;
 mod brokers;
+mod configs;
 mod coordinator;
 mod describe;
 mod groups;

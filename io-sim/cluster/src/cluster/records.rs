@@ -1,19 +1,20 @@
 //! Produce, fetch, and looking offsets up.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{LeaderEpoch, PartitionId, RequestId};
+use evenkeel_core::model::{LeaderEpoch, Offset, PartitionId, RequestId};
 
 use super::Cluster;
 use super::quota::Flow;
 use super::waiting::{Pending, Waiting, What};
 use crate::message::{
-    Acks, Appended, DeleteRecordsAnswer, DeleteRecordsRequest, DeletedRecords, EpochEnd, EpochEndsAnswer,
-    EpochEndsRequest, FetchAnswer, FetchPartition, FetchRequest, FetchSession, Fetched, FetchedPartition,
-    InitProducerAnswer, InitProducerRequest, ListOffsetsAnswer, ListOffsetsRequest, ListPartition, Listed,
-    ListedPartition, OfTopic, Origin, Place, ProduceAnswer, ProducePartition, ProduceRefusal, ProduceRequest,
-    ProducedPartition, ProducerIdentity, Text,
+    Acks, Appended, DeleteRecordsAnswer, DeleteRecordsPartition, DeleteRecordsRequest, DeletedRecords,
+    EpochEnd, EpochEndsAnswer, EpochEndsRequest, FetchAnswer, FetchPartition, FetchRequest, FetchSession,
+    Fetched, FetchedPartition, InitProducerAnswer, InitProducerRequest, ListOffsetsAnswer,
+    ListOffsetsRequest, ListPartition, Listed, ListedPartition, OfTopic, Origin, Place, ProduceAnswer,
+    ProducePartition, ProduceRefusal, ProduceRequest, ProducedPartition, ProducerIdentity, Text,
 };
 use crate::partition::{Partition, Written};
 
@@ -171,12 +172,32 @@ impl Cluster {
     }
 
     pub(super) fn list_offsets(&self, origin: &Origin, request: &ListOffsetsRequest) -> ListOffsetsAnswer {
-        ListOffsetsAnswer {
-            topics: OfTopic::map(&request.topics, |topic, wanted| ListedPartition {
-                partition: wanted.partition,
-                outcome: self.list(origin, topic, wanted),
-            }),
-        }
+        let mut seen = BTreeSet::new();
+        let named = |topic: &OfTopic<ListPartition>| {
+            let topic_name = topic.topic.clone();
+            topic
+                .partitions
+                .iter()
+                .map(move |wanted| (topic_name.clone(), wanted.partition))
+                .collect::<Vec<_>>()
+        };
+        let twice: BTreeSet<_> =
+            request.topics.iter().flat_map(named).filter(|place| !seen.insert(place.clone())).collect();
+        let mut told = BTreeSet::new();
+        let topics = OfTopic::map(&request.topics, |topic, wanted| {
+            let place = (topic.clone(), wanted.partition);
+            let is_twice = twice.contains(&place);
+            let outcome =
+                if is_twice { Err(ErrorCode::InvalidRequest) } else { self.list(origin, topic, wanted) };
+            // What was asked twice is answered once.
+            (!is_twice || told.insert(place))
+                .then_some(ListedPartition { partition: wanted.partition, outcome })
+        });
+        let answered = |entry: OfTopic<Option<ListedPartition>>| OfTopic {
+            topic: entry.topic,
+            partitions: entry.partitions.into_iter().flatten().collect(),
+        };
+        ListOffsetsAnswer { topics: topics.into_iter().map(answered).collect() }
     }
 
     fn list(
@@ -223,18 +244,27 @@ impl Cluster {
         origin: &Origin,
         request: &DeleteRecordsRequest,
     ) -> DeleteRecordsAnswer {
-        DeleteRecordsAnswer {
-            topics: OfTopic::map(&request.topics, |topic, wanted| {
-                let outcome = match self.topics.partition_mut(topic, wanted.partition) {
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
-                    Some(partition) => partition
-                        .lead_at(origin.broker, None)
-                        .and_then(|()| partition.delete_before(wanted.before)),
-                };
-                self.touch(topic, wanted.partition);
-                DeletedRecords { partition: wanted.partition, outcome }
-            }),
-        }
+        let mut topics = OfTopic::map(&request.topics, |topic, wanted| {
+            let outcome = self.delete_before(origin, topic, wanted);
+            self.touch(topic, wanted.partition);
+            DeletedRecords { partition: wanted.partition, outcome }
+        });
+        topics.retain(|entry| !entry.partitions.is_empty());
+        DeleteRecordsAnswer { topics }
+    }
+
+    fn delete_before(
+        &mut self,
+        origin: &Origin,
+        topic: &Text,
+        wanted: &DeleteRecordsPartition,
+    ) -> Result<Offset, ErrorCode> {
+        let topic = self.topics.get_mut(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let may_delete = topic.config.settings().delete;
+        let partition = topic.partition_mut(wanted.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        partition.lead_at(origin.broker, None)?;
+        // A log that is only compacted keeps the last record of each key for ever.
+        if may_delete { partition.delete_before(wanted.before) } else { Err(ErrorCode::PolicyViolation) }
     }
 
     /// Hands out an id.
@@ -250,16 +280,16 @@ impl Cluster {
 }
 
 /// Where an epoch ended on the leader, whose own epoch goes on.
-fn end_of_epoch(
-    partition: &Partition,
-    epoch: LeaderEpoch,
-) -> Option<(LeaderEpoch, evenkeel_core::model::Offset)> {
+fn end_of_epoch(partition: &Partition, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
     let log = partition.log()?;
     if epoch == partition.epoch() {
         return Some((epoch, log.end()));
     }
-    if epoch > partition.epoch() {
+    // -1 stands for none.
+    if epoch > partition.epoch() || epoch.0 == -1 {
         return None;
     }
-    log.epochs().end_of(epoch, log.end())
+    // An epoch before all that are known ended where the first of these began, whatever it wrote.
+    let before_all = || Some((epoch, log.epochs().start().unwrap_or(log.end())));
+    log.epochs().end_of(epoch, log.end()).or_else(before_all)
 }

@@ -21,6 +21,11 @@ impl Epochs {
         self.0.last().map(|(epoch, _)| *epoch)
     }
 
+    /// Where the first epoch that is known began.
+    pub(crate) fn start(&self) -> Option<Offset> {
+        self.0.first().map(|(_, first)| *first)
+    }
+
     /// The epoch that `offset` belongs to.
     pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.0.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)

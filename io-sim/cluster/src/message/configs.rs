@@ -51,6 +51,19 @@ pub struct ConfigEntry {
     pub kind: ConfigType,
     /// Whether it cannot be changed.
     pub read_only: bool,
+    /// What it is made of: where it is set, by the names it has there, the one that holds first.
+    pub synonyms: Vec<Synonym>,
+}
+
+/// A place where a configuration is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synonym {
+    /// The configuration's name there.
+    pub name: &'static str,
+    /// The value there.
+    pub value: Text,
+    /// The place.
+    pub source: ConfigSource,
 }
 
 /// Read configurations.
@@ -78,6 +91,8 @@ pub enum ConfigChange {
     Append(Text),
     /// Take from a list.
     Subtract(Text),
+    /// No value was given where one is due.
+    Nothing,
     /// A number that means nothing.
     Unknown(i8),
 }

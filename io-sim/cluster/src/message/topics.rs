@@ -27,12 +27,25 @@ impl From<ErrorCode> for Refusal {
 }
 
 /// A topic by its name or its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicRef {
     /// By name.
     Name(Text),
-    /// By id.
+    /// By id; zero if the client gave neither.
     Id(TopicId),
+    /// By both, which not every request takes.
+    Both(Text, TopicId),
+}
+
+impl TopicRef {
+    /// What a client gave; a zero id is none.
+    pub(crate) fn new(name: Option<Text>, id: TopicId) -> Self {
+        match name {
+            None => Self::Id(id),
+            Some(name) if id == TopicId::default() => Self::Name(name),
+            Some(name) => Self::Both(name, id),
+        }
+    }
 }
 
 /// A broker and where clients reach it.

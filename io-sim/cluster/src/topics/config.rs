@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::message::{ConfigChange, ConfigEntry, ConfigSource, ConfigType, Refusal, Text};
+use crate::message::{ConfigChange, ConfigEntry, ConfigSource, ConfigType, Refusal, Synonym, Text};
 
 /// What values a configuration takes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Values {
     Boolean,
+    /// Only `false`: what it would switch on is not there.
+    Never,
+    /// A number from this up.
     Int(i64),
+    /// A number in one of these ranges.
+    IntOf(&'static [std::ops::RangeInclusive<i64>]),
     /// A number from this up.
     Long(i64),
     /// From zero to one.
@@ -22,36 +27,54 @@ enum Values {
     Any,
 }
 
-/// Name, default, values.
-type Definition = (&'static str, &'static str, Values);
+/// Name, default, the broker's own name for what holds where nothing is set (if there is one by default), values.
+type Definition = (&'static str, &'static str, &'static str, Values);
 
 /// All that a topic may be configured with, as in Kafka 4.1.
 const DEFINITIONS: &[Definition] = &[
-    ("cleanup.policy", "delete", Values::SomeOf(&["compact", "delete"])),
-    ("compression.type", "producer", Values::OneOf(&["producer"])),
-    ("delete.retention.ms", "86400000", Values::Long(0)),
-    ("file.delete.delay.ms", "60000", Values::Long(0)),
-    ("flush.messages", "9223372036854775807", Values::Long(1)),
-    ("flush.ms", "9223372036854775807", Values::Long(0)),
-    ("follower.replication.throttled.replicas", "", Values::Any),
-    ("index.interval.bytes", "4096", Values::Int(0)),
-    ("leader.replication.throttled.replicas", "", Values::Any),
-    ("max.compaction.lag.ms", "9223372036854775807", Values::Long(1)),
-    ("max.message.bytes", "1048588", Values::Int(0)),
-    ("message.timestamp.after.max.ms", "3600000", Values::Long(0)),
-    ("message.timestamp.before.max.ms", "9223372036854775807", Values::Long(0)),
-    ("message.timestamp.type", "CreateTime", Values::OneOf(&["CreateTime", "LogAppendTime"])),
-    ("min.cleanable.dirty.ratio", "0.5", Values::Ratio),
-    ("min.compaction.lag.ms", "0", Values::Long(0)),
-    ("min.insync.replicas", "1", Values::Int(1)),
-    ("preallocate", "false", Values::Boolean),
-    ("retention.bytes", "-1", Values::Long(-2)),
-    ("retention.ms", "604800000", Values::Long(-1)),
-    ("segment.bytes", "1073741824", Values::Int(14)),
-    ("segment.index.bytes", "10485760", Values::Int(4)),
-    ("segment.jitter.ms", "0", Values::Long(0)),
-    ("segment.ms", "604800000", Values::Long(1)),
-    ("unclean.leader.election.enable", "false", Values::Boolean),
+    ("cleanup.policy", "delete", "log.cleanup.policy", Values::SomeOf(&["compact", "delete"])),
+    ("compression.gzip.level", "-1", "compression.gzip.level", Values::IntOf(&[-1..=-1, 1..=9])),
+    ("compression.lz4.level", "9", "compression.lz4.level", Values::IntOf(&[1..=17])),
+    ("compression.type", "producer", "compression.type", Values::OneOf(&["producer"])),
+    ("compression.zstd.level", "3", "compression.zstd.level", Values::IntOf(&[-131_072..=22])),
+    ("delete.retention.ms", "86400000", "log.cleaner.delete.retention.ms", Values::Long(0)),
+    ("file.delete.delay.ms", "60000", "log.segment.delete.delay.ms", Values::Long(0)),
+    ("flush.messages", "9223372036854775807", "log.flush.interval.messages", Values::Long(1)),
+    ("flush.ms", "9223372036854775807", "", Values::Long(0)),
+    ("follower.replication.throttled.replicas", "", "", Values::Any),
+    ("index.interval.bytes", "4096", "log.index.interval.bytes", Values::Int(0)),
+    ("leader.replication.throttled.replicas", "", "", Values::Any),
+    ("local.retention.bytes", "-2", "log.local.retention.bytes", Values::Long(-2)),
+    ("local.retention.ms", "-2", "log.local.retention.ms", Values::Long(-2)),
+    ("max.compaction.lag.ms", "9223372036854775807", "log.cleaner.max.compaction.lag.ms", Values::Long(1)),
+    ("max.message.bytes", "1048588", "message.max.bytes", Values::Int(0)),
+    ("message.timestamp.after.max.ms", "3600000", "log.message.timestamp.after.max.ms", Values::Long(0)),
+    (
+        "message.timestamp.before.max.ms",
+        "9223372036854775807",
+        "log.message.timestamp.before.max.ms",
+        Values::Long(0),
+    ),
+    (
+        "message.timestamp.type",
+        "CreateTime",
+        "log.message.timestamp.type",
+        Values::OneOf(&["CreateTime", "LogAppendTime"]),
+    ),
+    ("min.cleanable.dirty.ratio", "0.5", "log.cleaner.min.cleanable.ratio", Values::Ratio),
+    ("min.compaction.lag.ms", "0", "log.cleaner.min.compaction.lag.ms", Values::Long(0)),
+    ("min.insync.replicas", "1", "min.insync.replicas", Values::Int(1)),
+    ("preallocate", "false", "log.preallocate", Values::Boolean),
+    ("remote.log.copy.disable", "false", "", Values::Boolean),
+    ("remote.log.delete.on.disable", "false", "", Values::Boolean),
+    ("remote.storage.enable", "false", "", Values::Never),
+    ("retention.bytes", "-1", "log.retention.bytes", Values::Long(-2)),
+    ("retention.ms", "604800000", "", Values::Long(-1)),
+    ("segment.bytes", "1073741824", "log.segment.bytes", Values::Int(14)),
+    ("segment.index.bytes", "10485760", "log.index.size.max.bytes", Values::Int(4)),
+    ("segment.jitter.ms", "0", "", Values::Long(0)),
+    ("segment.ms", "604800000", "", Values::Long(1)),
+    ("unclean.leader.election.enable", "false", "unclean.leader.election.enable", Values::Boolean),
 ];
 
 /// Which time records bear.
@@ -101,12 +124,20 @@ impl TopicConfig {
     /// # Errors
     /// [`Refusal`] says what is wrong; nothing was changed then.
     pub(crate) fn change(&mut self, name: &str, change: &ConfigChange) -> Result<(), Refusal> {
+        if *change == ConfigChange::Reset {
+            // What is not known is not set, either: there is nothing to refuse.
+            self.set.remove(name);
+            self.in_force.take();
+            return Ok(());
+        }
         let definition = definition(name)?;
         let value = match change {
-            ConfigChange::Reset => {
-                self.set.remove(definition.0);
-                self.in_force.take();
-                return Ok(());
+            ConfigChange::Reset => return Ok(()),
+            ConfigChange::Nothing => {
+                return Err(Refusal::new(
+                    evenkeel_core::error::ErrorCode::InvalidRequest,
+                    format!("config {name} is given no value: delete it to have the default"),
+                ));
             }
             ConfigChange::Set(value) => value.to_string(),
             ConfigChange::Append(value) => self.list(definition, |list| {
@@ -133,7 +164,7 @@ impl TopicConfig {
         definition: &Definition,
         change: impl FnOnce(&mut Vec<&'a str>),
     ) -> Result<String, Refusal> {
-        if !matches!(definition.2, Values::SomeOf(_) | Values::Any) {
+        if !matches!(definition.3, Values::SomeOf(_) | Values::Any) {
             let name = definition.0;
             return Err(Refusal::config(format!("config {name} is not a list: set it instead")));
         }
@@ -144,13 +175,23 @@ impl TopicConfig {
 
     /// All configurations, as they are described.
     pub(crate) fn entries(&self) -> Vec<ConfigEntry> {
-        let entry = |(name, default, values): &Definition| {
-            let (value, source) = match (self.set.get(name), self.defaults.get(name)) {
-                (Some(value), _) => (value.clone(), ConfigSource::Topic),
-                (None, Some(value)) => (value.clone(), ConfigSource::Broker),
-                (None, None) => (Text::from(*default), ConfigSource::Default),
+        let entry = |(name, default, of_broker, values): &Definition| {
+            let layer = |name: &'static str, value: Option<Text>, source| {
+                Some(Synonym { name, value: value?, source })
             };
-            ConfigEntry { name, value, source, kind: values.kind(), read_only: false }
+            let all = [
+                layer(name, self.set.get(name).cloned(), ConfigSource::Topic),
+                layer(of_broker, self.defaults.get(name).cloned(), ConfigSource::Broker),
+                layer(of_broker, Some(Text::from(*default)), ConfigSource::Default),
+            ];
+            let mut synonyms: Vec<_> = all.into_iter().flatten().collect();
+            // The first holds. There is one: the default.
+            let (value, source) = synonyms.first().map_or_else(
+                || (Text::default(), ConfigSource::Default),
+                |held| (held.value.clone(), held.source),
+            );
+            synonyms.retain(|synonym| !synonym.name.is_empty());
+            ConfigEntry { name, value, source, kind: values.kind(), read_only: false, synonyms }
         };
         DEFINITIONS.iter().map(entry).collect()
     }
@@ -224,10 +265,10 @@ pub(crate) struct Settings {
 }
 
 impl Values {
-    const fn kind(self) -> ConfigType {
+    const fn kind(&self) -> ConfigType {
         match self {
-            Self::Boolean => ConfigType::Boolean,
-            Self::Int(_) => ConfigType::Int,
+            Self::Boolean | Self::Never => ConfigType::Boolean,
+            Self::Int(_) | Self::IntOf(_) => ConfigType::Int,
             Self::Long(_) => ConfigType::Long,
             Self::Ratio => ConfigType::Double,
             Self::OneOf(_) => ConfigType::String,
@@ -245,7 +286,7 @@ fn parts(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-fn check((name, _, values): &Definition, value: &str) -> Result<(), Refusal> {
+fn check((name, _, _, values): &Definition, value: &str) -> Result<(), Refusal> {
     let number = |lowest: i64, highest: i64, kind: &str| match value.trim().parse::<i64>() {
         Ok(number) if (lowest..=highest).contains(&number) => Ok(()),
         Ok(_) => Err(format!("use {lowest} to {highest}")),
@@ -256,6 +297,13 @@ fn check((name, _, values): &Definition, value: &str) -> Result<(), Refusal> {
             Ok(())
         }
         Values::Boolean => Err("use true or false".to_owned()),
+        Values::Never if value.eq_ignore_ascii_case("false") => Ok(()),
+        Values::Never => Err("it is not there: use false".to_owned()),
+        Values::IntOf(ranges) => match value.trim().parse::<i64>() {
+            Ok(number) if ranges.iter().any(|range| range.contains(&number)) => Ok(()),
+            Ok(_) => Err(format!("use {ranges:?}")),
+            Err(_) => Err("Not a number of type INT".to_owned()),
+        },
         Values::Int(lowest) => number(*lowest, i64::from(i32::MAX), "INT"),
         Values::Long(lowest) => number(*lowest, i64::MAX, "LONG"),
         Values::Ratio => match value.trim().parse::<f64>() {
@@ -301,9 +349,15 @@ mod tests {
             ("min.insync.replicas", set("0"), false),
             ("compression.type", set("zstd"), false),
             ("preallocate", set("TRUE"), true),
+            ("remote.storage.enable", set("false"), true),
+            ("remote.storage.enable", set("true"), false),
+            ("compression.gzip.level", set("9"), true),
+            ("compression.gzip.level", set("-1"), true),
+            ("compression.gzip.level", set("0"), false),
             ("no.such.thing", set("1"), false),
-            ("no.such.thing", ConfigChange::Reset, false),
+            ("no.such.thing", ConfigChange::Reset, true),
             ("retention.ms", ConfigChange::Unknown(7), false),
+            ("retention.ms", ConfigChange::Nothing, false),
         ] {
             let outcome = TopicConfig::default().change(name, &change);
             assert_eq!(outcome.is_ok(), legal, "{name} {change:?}: {outcome:?}");
@@ -332,6 +386,9 @@ mod tests {
         let entries = config.entries();
         let entry = entries.iter().find(|entry| entry.name == "retention.bytes").unwrap();
         assert_eq!((&*entry.value, entry.source), ("5000", ConfigSource::Broker));
+        let told: Vec<_> = entry.synonyms.iter().map(|s| (s.name, &*s.value, s.source)).collect();
+        let own = ("log.retention.bytes", "5000", ConfigSource::Broker);
+        assert_eq!(told, [own, ("log.retention.bytes", "-1", ConfigSource::Default)]);
         assert_eq!(TopicConfig::default().settings().retention_bytes, None, "-1 is no limit");
     }
 }

@@ -60,8 +60,13 @@ impl Topics {
     pub(crate) fn find(&self, topic: &TopicRef) -> Option<&Text> {
         match topic {
             TopicRef::Name(name) => self.by_name.get_key_value(name).map(|(name, _)| name),
-            TopicRef::Id(id) => self.name_of(*id),
+            TopicRef::Id(id) | TopicRef::Both(_, id) => self.name_of(*id),
         }
+    }
+
+    /// The topic's id, if there is such a topic.
+    pub(crate) fn id_of(&self, topic: &TopicRef) -> Option<TopicId> {
+        Some(self.get(self.find(topic)?)?.id)
     }
 
     pub(crate) fn partition(&self, topic: &str, number: PartitionId) -> Option<&Partition> {

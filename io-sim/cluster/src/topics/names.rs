@@ -13,6 +13,11 @@ pub(crate) fn check(name: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a name is that of a log that only brokers have.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name == "__cluster_metadata"
+}
+
 /// Whether two names would share a metric's name, in which `.` and `_` are the same.
 pub(crate) fn collide(one: &str, other: &str) -> bool {
     let same = |byte: u8| if byte == b'.' { b'_' } else { byte };

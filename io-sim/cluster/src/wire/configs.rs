@@ -4,7 +4,7 @@ use super::read::{Malformed, Reader};
 use super::write::Writer;
 use crate::message::{
     AlterConfigsAnswer, AlterConfigsRequest, ConfigChange, ConfigSource, ConfigType, DescribeConfigsAnswer,
-    DescribeConfigsRequest, Resource, Text,
+    DescribeConfigsRequest, Resource,
 };
 
 const TOPIC: i8 = 2;
@@ -53,14 +53,19 @@ pub(super) fn read_describe(from: &mut Reader, version: i16) -> Result<DescribeC
         let resource = read_resource(from)?;
         Ok((resource, from.nullable_list(Reader::text)?))
     })?;
-    let _synonyms = from.bool()?;
+    from.form.synonyms = from.bool()?;
     if version >= 3 {
         let _documentation = from.bool()?;
     }
     Ok(DescribeConfigsRequest { resources })
 }
 
-pub(super) fn write_describe(to: &mut Writer, version: i16, answer: &DescribeConfigsAnswer) {
+pub(super) fn write_describe(
+    to: &mut Writer,
+    version: i16,
+    with_synonyms: bool,
+    answer: &DescribeConfigsAnswer,
+) {
     to.no_throttle();
     to.array(&answer.resources, |to, (resource, outcome)| {
         to.refusal(outcome);
@@ -73,8 +78,11 @@ pub(super) fn write_describe(to: &mut Writer, version: i16, answer: &DescribeCon
             to.i8(source_number(entry.source));
             // Whether it is a secret.
             to.bool(false);
-            // Other names for it.
-            to.array::<()>(&[], |_, ()| {});
+            to.array(if with_synonyms { &entry.synonyms } else { &[] }, |to, synonym| {
+                to.text(synonym.name);
+                to.nullable_text(Some(&synonym.value));
+                to.i8(source_number(synonym.source));
+            });
             if version >= 3 {
                 to.i8(type_number(entry.kind));
                 // Documentation.
@@ -89,7 +97,7 @@ pub(super) fn read_alter(from: &mut Reader) -> Result<AlterConfigsRequest, Malfo
         let resource = read_resource(from)?;
         let changes = from.array(|from| {
             let name = from.text()?;
-            Ok((name, from.nullable_text()?.map_or(ConfigChange::Reset, ConfigChange::Set)))
+            Ok((name, from.nullable_text()?.map_or(ConfigChange::Nothing, ConfigChange::Set)))
         })?;
         Ok((resource, changes))
     })?;
@@ -102,13 +110,13 @@ pub(super) fn read_change(from: &mut Reader) -> Result<AlterConfigsRequest, Malf
         let changes = from.array(|from| {
             let name = from.text()?;
             let operation = from.i8()?;
-            let value: Text = from.nullable_text()?.unwrap_or_default();
-            let change = match operation {
-                0 => ConfigChange::Set(value),
-                1 => ConfigChange::Reset,
-                2 => ConfigChange::Append(value),
-                3 => ConfigChange::Subtract(value),
-                other => ConfigChange::Unknown(other),
+            let change = match (operation, from.nullable_text()?) {
+                (1, _) => ConfigChange::Reset,
+                (0 | 2 | 3, None) => ConfigChange::Nothing,
+                (0, Some(value)) => ConfigChange::Set(value),
+                (2, Some(value)) => ConfigChange::Append(value),
+                (3, Some(value)) => ConfigChange::Subtract(value),
+                (other, _) => ConfigChange::Unknown(other),
             };
             Ok((name, change))
         })?;

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, Generation};
 
+use super::Form;
 use super::code;
 use super::read::{Malformed, Reader};
 use super::records::{NONE, duration};
-use super::topics::NOT_ASKED;
+use super::topics::operations;
 use super::write::Writer;
 use crate::message::{
     BrokerAddress, CoordinatorKind, DeleteGroupsAnswer, DeleteGroupsRequest, DescribeGroupsAnswer,
@@ -198,12 +199,15 @@ pub(super) fn write_leave(to: &mut Writer, version: i16, answer: &LeaveGroupAnsw
 pub(super) fn read_describe(from: &mut Reader, version: i16) -> Result<DescribeGroupsRequest, Malformed> {
     let groups = from.list(Reader::text)?;
     if version >= 3 {
-        let _operations = from.bool()?;
+        from.form.operations = from.bool()?;
     }
     Ok(DescribeGroupsRequest { groups })
 }
 
-pub(super) fn write_describe(to: &mut Writer, version: i16, answer: &DescribeGroupsAnswer) {
+/// Read, delete, describe, and configurations' describe and alter: a bit for each.
+const ON_GROUP: i32 = 0b1101_0100_1000;
+
+pub(super) fn write_describe(to: &mut Writer, version: i16, form: Form, answer: &DescribeGroupsAnswer) {
     if version >= 1 {
         to.no_throttle();
     }
@@ -225,7 +229,7 @@ pub(super) fn write_describe(to: &mut Writer, version: i16, answer: &DescribeGro
             to.bytes(&member.assignment);
         });
         if version >= 3 {
-            to.i32(NOT_ASKED);
+            to.i32(operations(form.operations && outcome.is_ok(), ON_GROUP));
         }
     });
 }

@@ -53,6 +53,20 @@ pub struct Ticket {
     api: Api,
     version: i16,
     correlation: i32,
+    form: Form,
+}
+
+/// What a client wants to be told besides. It is no business of the machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Form {
+    /// What it may do with each topic or group.
+    operations: bool,
+    /// What it may do with the cluster.
+    cluster_operations: bool,
+    /// Where configurations are set.
+    synonyms: bool,
+    /// Which kind of nodes it asks about, if not brokers.
+    endpoints: Option<i8>,
 }
 
 /// A request as it came.
@@ -88,7 +102,7 @@ pub fn decode(frame: Bytes) -> Result<Call, Malformed> {
     let version = from.i16()?;
     let correlation = from.i32()?;
     let api = Api::from_key(key).ok_or(Malformed::UnknownApi(key))?;
-    let ticket = Ticket { api, version, correlation };
+    let mut ticket = Ticket { api, version, correlation, form: Form::default() };
     let offer = api.offer();
     if !offer.includes(version) {
         if api == Api::ApiVersions {
@@ -111,6 +125,7 @@ pub fn decode(frame: Bytes) -> Result<Call, Malformed> {
         return Ok(Call { ticket, client, ask: Ask::Versions(frame) });
     }
     let request = read_request(&mut from, api, version)?;
+    ticket.form = from.form;
     from.tags()?;
     from.end()?;
     let is_silent =
@@ -153,7 +168,7 @@ fn read_request(from: &mut Reader, api: Api, version: i16) -> Result<Request, Ma
 /// Writes an answer's frame, its length included.
 #[must_use]
 pub fn encode(ticket: Ticket, answer: &Answer) -> Frame {
-    let Ticket { api, version, correlation } = ticket;
+    let Ticket { api, version, correlation, form } = ticket;
     let mut to = Writer::new(correlation, api.offer().is_flexible(version));
     match answer {
         Answer::Produce(answer) => records::write_produce(&mut to, version, answer),
@@ -162,19 +177,19 @@ pub fn encode(ticket: Ticket, answer: &Answer) -> Frame {
         Answer::EpochEnds(answer) => records::write_epoch_ends(&mut to, answer),
         Answer::DeleteRecords(answer) => records::write_delete_records(&mut to, answer),
         Answer::InitProducer(answer) => records::write_init_producer(&mut to, answer),
-        Answer::Metadata(answer) => topics::write_metadata(&mut to, version, answer),
-        Answer::DescribeCluster(answer) => topics::write_describe_cluster(&mut to, version, answer),
+        Answer::Metadata(answer) => topics::write_metadata(&mut to, version, form, answer),
+        Answer::DescribeCluster(answer) => topics::write_describe_cluster(&mut to, version, form, answer),
         Answer::CreateTopics(answer) => topics::write_create_topics(&mut to, version, answer),
         Answer::DeleteTopics(answer) => topics::write_delete_topics(&mut to, version, answer),
         Answer::CreatePartitions(answer) => topics::write_create_partitions(&mut to, answer),
-        Answer::DescribeConfigs(answer) => configs::write_describe(&mut to, version, answer),
+        Answer::DescribeConfigs(answer) => configs::write_describe(&mut to, version, form.synonyms, answer),
         Answer::AlterConfigs(answer) => configs::write_alter(&mut to, answer),
         Answer::FindCoordinators(answer) => groups::write_find(&mut to, version, answer),
         Answer::JoinGroup(answer) => groups::write_join(&mut to, version, answer),
         Answer::SyncGroup(answer) => groups::write_sync(&mut to, version, answer),
         Answer::Heartbeat(answer) => groups::write_heartbeat(&mut to, version, answer),
         Answer::LeaveGroup(answer) => groups::write_leave(&mut to, version, answer),
-        Answer::DescribeGroups(answer) => groups::write_describe(&mut to, version, answer),
+        Answer::DescribeGroups(answer) => groups::write_describe(&mut to, version, form, answer),
         Answer::ListGroups(answer) => groups::write_list(&mut to, version, answer),
         Answer::DeleteGroups(answer) => groups::write_delete(&mut to, answer),
         Answer::CommitOffsets(answer) => offsets::write_commit(&mut to, version, answer),

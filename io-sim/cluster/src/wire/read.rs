@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
+use super::Form;
 use crate::message::{OfTopic, Text, TopicId};
 
 /// How many elements all arrays of one request may have together.
@@ -46,11 +47,13 @@ pub(super) struct Reader {
     rest: Bytes,
     is_flexible: bool,
     elements_left: usize,
+    /// What the request says of the form of its answer.
+    pub(super) form: Form,
 }
 
 impl Reader {
-    pub(super) const fn new(frame: Bytes) -> Self {
-        Self { rest: frame, is_flexible: false, elements_left: MAX_ELEMENTS }
+    pub(super) fn new(frame: Bytes) -> Self {
+        Self { rest: frame, is_flexible: false, elements_left: MAX_ELEMENTS, form: Form::default() }
     }
 
     pub(super) const fn set_flexible(&mut self, is_flexible: bool) {

@@ -26,6 +26,11 @@ pub(super) fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then_some(LeaderEpoch(epoch))
 }
 
+/// The epoch that a client takes for the leader's. Any number but -1 is one, so that a wrong one is refused.
+fn believed_epoch(epoch: i32) -> Option<LeaderEpoch> {
+    (epoch != i32::from(NONE)).then_some(LeaderEpoch(epoch))
+}
+
 pub(super) fn wire_epoch(epoch: Option<LeaderEpoch>) -> i32 {
     epoch.map_or(i32::from(NONE), |epoch| epoch.0)
 }
@@ -177,7 +182,7 @@ pub(super) fn read_list_offsets(from: &mut Reader, version: i16) -> Result<ListO
     let read_committed = version >= 2 && from.i8()? == 1;
     let topics = from.by_topic(|from| {
         let partition = PartitionId(from.i32()?);
-        let leader_epoch = if version >= 4 { known_epoch(from.i32()?) } else { None };
+        let leader_epoch = if version >= 4 { believed_epoch(from.i32()?) } else { None };
         let place = match from.i64()? {
             -1 => Place::Latest,
             -2 => Place::Earliest,
@@ -213,7 +218,7 @@ pub(super) fn read_epoch_ends(from: &mut Reader, version: i16) -> Result<EpochEn
     let topics = from.by_topic(|from| {
         Ok(EpochEndPartition {
             partition: PartitionId(from.i32()?),
-            current_epoch: known_epoch(from.i32()?),
+            current_epoch: believed_epoch(from.i32()?),
             epoch: LeaderEpoch(from.i32()?),
         })
     })?;

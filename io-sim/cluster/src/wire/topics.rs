@@ -3,34 +3,42 @@
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, PartitionId};
 
-use super::code;
 use super::configs::source_number;
 use super::read::{Malformed, Reader};
 use super::records::NONE;
 use super::write::Writer;
+use super::{Form, code};
 use crate::message::{
     BrokerAddress, CreatePartitionsAnswer, CreatePartitionsRequest, CreateTopicsAnswer, CreateTopicsRequest,
     DeleteTopicsAnswer, DeleteTopicsRequest, DescribeClusterAnswer, DescribeClusterRequest, MetadataAnswer,
     MetadataRequest, MorePartitions, NewTopic, PartitionMetadata, TopicId, TopicRef,
 };
 
-/// Authorized operations that nobody has asked about.
-pub(super) const NOT_ASKED: i32 = i32::MIN;
+/// What a client may do: everything, since nothing is guarded here; or that it has not asked.
+pub(super) const fn operations(asked: bool, all: i32) -> i32 {
+    if asked { all } else { i32::MIN }
+}
+
+/// A bit for each of Kafka's operations that a topic knows: read, write, create, delete, alter, describe, and
+/// configurations' describe and alter.
+const ON_TOPIC: i32 = 0b1101_1111_1000;
+/// Create, alter, describe, cluster action, configurations' describe and alter, idempotent write.
+const ON_CLUSTER: i32 = 0b1_1111_1010_0000;
 
 pub(super) fn read_metadata(from: &mut Reader, version: i16) -> Result<MetadataRequest, Malformed> {
     let topics = from.nullable_array(|from| {
         let id = if version >= 10 { from.topic_id()? } else { TopicId::default() };
         let name = if version >= 10 { from.nullable_text()? } else { Some(from.text()?) };
-        Ok(name.map_or(TopicRef::Id(id), TopicRef::Name))
+        Ok(TopicRef::new(name, id))
     })?;
     // In the first version nothing stood for all.
     let topics = topics.filter(|topics| version >= 1 || !topics.is_empty());
     let may_create = if version >= 4 { from.bool()? } else { true };
     if (8..=10).contains(&version) {
-        let _cluster_operations = from.bool()?;
+        from.form.cluster_operations = from.bool()?;
     }
     if version >= 8 {
-        let _topic_operations = from.bool()?;
+        from.form.operations = from.bool()?;
     }
     Ok(MetadataRequest { topics, may_create })
 }
@@ -45,7 +53,7 @@ fn wire_broker(broker: Option<BrokerId>) -> i32 {
     broker.map_or(i32::from(NONE), |broker| broker.0)
 }
 
-pub(super) fn write_metadata(to: &mut Writer, version: i16, answer: &MetadataAnswer) {
+pub(super) fn write_metadata(to: &mut Writer, version: i16, form: Form, answer: &MetadataAnswer) {
     if version >= 3 {
         to.no_throttle();
     }
@@ -81,11 +89,11 @@ pub(super) fn write_metadata(to: &mut Writer, version: i16, answer: &MetadataAns
             write_partition(to, version, partition);
         });
         if version >= 8 {
-            to.i32(NOT_ASKED);
+            to.i32(operations(form.operations && topic.partitions.is_ok(), ON_TOPIC));
         }
     });
     if (8..=10).contains(&version) {
-        to.i32(NOT_ASKED);
+        to.i32(operations(form.cluster_operations, ON_CLUSTER));
     }
 }
 
@@ -109,20 +117,41 @@ pub(super) fn read_describe_cluster(
     from: &mut Reader,
     version: i16,
 ) -> Result<DescribeClusterRequest, Malformed> {
-    let _operations = from.bool()?;
+    from.form.cluster_operations = from.bool()?;
     if version >= 1 {
-        let _endpoint_type = from.i8()?;
+        from.form.endpoints = Some(from.i8()?).filter(|kind| *kind != BROKERS);
     }
     Ok(DescribeClusterRequest)
 }
 
-pub(super) fn write_describe_cluster(to: &mut Writer, version: i16, answer: &DescribeClusterAnswer) {
-    const BROKERS: i8 = 1;
+/// The kinds of nodes.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+pub(super) fn write_describe_cluster(
+    to: &mut Writer,
+    version: i16,
+    form: Form,
+    answer: &DescribeClusterAnswer,
+) {
+    const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
+    const UNSUPPORTED_ENDPOINT_TYPE: i16 = 115;
+    let refusal = form.endpoints.map(|kind| match kind {
+        CONTROLLERS => (MISMATCHED_ENDPOINT_TYPE, "the controllers do not listen here: ask about brokers"),
+        _ => (UNSUPPORTED_ENDPOINT_TYPE, "this kind of node is not known: ask about brokers"),
+    });
     to.no_throttle();
-    to.i16(0);
-    to.nullable_text(None);
+    to.i16(refusal.map_or(0, |(code, _)| code));
+    to.nullable_text(refusal.map(|(_, why)| why));
     if version >= 1 {
         to.i8(BROKERS);
+    }
+    if refusal.is_some() {
+        to.text("");
+        to.i32(wire_broker(None));
+        to.array::<()>(&[], |_, ()| {});
+        to.i32(operations(false, 0));
+        return;
     }
     to.text(&answer.cluster_id);
     to.i32(wire_broker(answer.controller));
@@ -130,7 +159,7 @@ pub(super) fn write_describe_cluster(to: &mut Writer, version: i16, answer: &Des
         broker(to, address);
         to.nullable_text(None);
     });
-    to.i32(NOT_ASKED);
+    to.i32(operations(form.cluster_operations, ON_CLUSTER));
 }
 
 pub(super) fn read_create_topics(from: &mut Reader) -> Result<CreateTopicsRequest, Malformed> {
@@ -182,7 +211,7 @@ pub(super) fn read_delete_topics(from: &mut Reader, version: i16) -> Result<Dele
         from.array(|from| {
             let name = from.nullable_text()?;
             let id = from.topic_id()?;
-            Ok(name.map_or(TopicRef::Id(id), TopicRef::Name))
+            Ok(TopicRef::new(name, id))
         })?
     } else {
         from.list(|from| from.text().map(TopicRef::Name))?

@@ -186,11 +186,34 @@ impl Client {
         ResponseHeader::decode(&mut body, R::Response::header_version(version)).expect("a header");
         let answer = R::Response::decode(&mut body, version).expect("an answer of that version");
         assert!(body.is_empty(), "{} bytes are left over", body.len());
-        if !self.quiet {
-            let name = ApiKey::try_from(key).expect("a known key");
-            self.world.transcript.borrow_mut().answer(&format!("{name:?} v{version}"), &answer);
-        }
+        self.write_down::<R>(version, &answer);
         answer
+    }
+
+    fn write_down<R: Request>(&self, version: i16, answer: &R::Response)
+    where
+        R::Response: std::fmt::Debug,
+    {
+        if !self.quiet {
+            let name = ApiKey::try_from(R::KEY).expect("a known key");
+            self.world.transcript.borrow_mut().answer(&format!("{name:?} v{version}"), answer);
+        }
+    }
+
+    /// Asks, and writes the answer down after what stands in no order in it was put in one.
+    pub(crate) async fn ask_ordered<R: Request>(
+        &mut self,
+        version: i16,
+        request: R,
+        order: impl FnOnce(&mut R::Response),
+    ) where
+        R::Response: std::fmt::Debug,
+    {
+        self.quiet = true;
+        let mut answer = self.ask_at(version, request).await;
+        self.quiet = false;
+        order(&mut answer);
+        self.write_down::<R>(version, &answer);
     }
 
     /// Takes an answer that is only a step on the way.

@@ -17,6 +17,10 @@ fn address() -> BrokerAddress {
     BrokerAddress { broker: BrokerId(1), host: "localhost".into(), port: 9092 }
 }
 
+fn ticket(api: Api, version: i16, correlation: i32) -> Ticket {
+    Ticket { api, version, correlation, form: Form::default() }
+}
+
 /// Answers of every kind, good ones and refusals.
 fn all() -> Vec<(Api, Answer)> {
     let p = PartitionId(2);
@@ -41,6 +45,7 @@ fn all() -> Vec<(Api, Answer)> {
         source: ConfigSource::Topic,
         kind: ConfigType::Long,
         read_only: false,
+        synonyms: vec![Synonym { name: "retention.ms", value: "1".into(), source: ConfigSource::Topic }],
     };
     let created =
         CreatedTopic { id: TopicId(7), partitions: 3, replication: 1, configs: vec![entry.clone()] };
@@ -299,7 +304,7 @@ fn every_answer_is_read_in_every_version_and_written_again_the_same() {
         let offer = api.offer();
         let key = ApiKey::try_from(offer.key).unwrap();
         for version in offer.min..=offer.max {
-            let ours = encode(Ticket { api, version, correlation: 77 }, &answer);
+            let ours = encode(ticket(api, version, 77), &answer);
             let ours = Bytes::from(ours.into_parts().concat());
             assert_eq!(ours[..4], i32::try_from(ours.len() - 4).unwrap().to_be_bytes());
             let mut rest = ours.slice(4..);
@@ -328,7 +333,7 @@ fn a_diverging_epoch_is_told_where_the_version_has_a_place_for_it() {
     };
     let outcome = Ok(of(vec![FetchedPartition { partition: PartitionId(2), outcome: Ok(fetched) }]));
     let answer = FetchAnswer { outcome, throttle: Duration::ZERO }.into();
-    let ours = encode(Ticket { api: Api::Fetch, version: 12, correlation: 1 }, &answer).into_parts().concat();
+    let ours = encode(ticket(Api::Fetch, 12, 1), &answer).into_parts().concat();
     let mut rest = Bytes::from(ours).slice(4..);
     ResponseHeader::decode(&mut rest, 1).unwrap();
     let read = kafka_protocol::messages::FetchResponse::decode(&mut rest, 12).unwrap();

@@ -6,11 +6,12 @@ use kafka_protocol::messages::create_partitions_request::{
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, MetadataResponse, TopicName,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DeleteTopicsResponse,
+    MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::cluster::{SOME_ID, by_name, id_of, metadata};
+use super::cluster::{SOME_ID, by_name, describe, id_of, metadata};
 use crate::batch::Batch;
 use crate::client::{Client, POLL, World};
 use crate::list;
@@ -144,7 +145,7 @@ async fn create_only_validated(world: World) {
     let name = world.name("t");
     client.ask(create(&name, 2, 1, &[]).with_validate_only(true)).await;
     client.ask(create(&name, 2, 9, &[]).with_validate_only(true)).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 async fn create_again(world: World) {
@@ -225,7 +226,7 @@ async fn create_with_an_assignment(world: World) {
     let name = world.name("t");
     try_create(&mut client, topics(vec![assigned(&name, &[(1, &[1]), (0, &[1])])])).await;
     client.has(&name, 2).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 async fn create_with_an_assignment_and_numbers(world: World) {
@@ -334,7 +335,7 @@ async fn delete_one(world: World) {
     let name = client.topic("t", 1, &[]).await;
     client.ask(delete_topics(std::slice::from_ref(&name))).await;
     until(&mut client, &name, is_gone).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
     client.ask(list_offsets(&name, 0, EARLIEST)).await;
     client.fetch(fetch(&name, 0, 0)).await;
     client.ask(produce(&name, 0, -1, Batch::of(1).bytes())).await;
@@ -344,24 +345,33 @@ async fn delete_an_unknown_one(world: World) {
     world.client().await.ask(delete_topics(&[world.name("t")])).await;
 }
 
+/// Kafka shuffles its answers to this.
+fn by_topic(answer: &mut DeleteTopicsResponse) {
+    answer.responses.sort_by_key(|topic| (topic.name.clone(), topic.error_code));
+}
+
+async fn delete(client: &mut Client, request: DeleteTopicsRequest) {
+    client.ask_ordered(6, request, by_topic).await;
+}
+
 async fn delete_by_id(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
     let id = id_of(&mut client, &name).await;
     let topic = DeleteTopicState::default().with_name(None).with_topic_id(id);
-    client.ask(DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
 }
 
 async fn delete_by_an_unknown_id(world: World) {
     let mut client = world.client().await;
     let topic = DeleteTopicState::default().with_name(None).with_topic_id(SOME_ID);
-    client.ask(DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
 }
 
 async fn delete_twice_in_one_request(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.ask(delete_topics(&[name.clone(), name])).await;
+    delete(&mut client, delete_topics(&[name.clone(), name])).await;
 }
 
 async fn delete_by_name_and_id(world: World) {
@@ -369,16 +379,20 @@ async fn delete_by_name_and_id(world: World) {
     let name = client.topic("t", 1, &[]).await;
     let id = id_of(&mut client, &name).await;
     let topic = DeleteTopicState::default().with_name(Some(TopicName(name.clone()))).with_topic_id(id);
-    client.ask(DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
     let by_name = DeleteTopicState::default().with_name(Some(TopicName(name)));
     let by_id = DeleteTopicState::default().with_name(None).with_topic_id(id);
-    client.ask(DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![by_name, by_id])).await;
+    delete(
+        &mut client,
+        DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![by_name, by_id]),
+    )
+    .await;
 }
 
 async fn delete_with_neither_name_nor_id(world: World) {
     let mut client = world.client().await;
     let topic = DeleteTopicState::default().with_name(None);
-    client.ask(DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
 }
 
 async fn delete_in_old_versions(world: World) {
@@ -388,7 +402,7 @@ async fn delete_in_old_versions(world: World) {
         let request = DeleteTopicsRequest::default()
             .with_timeout_ms(5_000)
             .with_topic_names(vec![TopicName(name), TopicName(world.name("u"))]);
-        client.ask_at(version, request).await;
+        client.ask_ordered(version, request, by_topic).await;
     }
 }
 
@@ -404,7 +418,7 @@ async fn delete_and_create_again(world: World) {
     let after = id_of(&mut client, &name).await;
     world.note("another id", before != after);
     client.fetch(fetch(&name, 0, 0)).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 async fn grow(world: World) {
@@ -412,7 +426,7 @@ async fn grow(world: World) {
     let name = client.topic("t", 1, &[]).await;
     client.ask(more(&name, 3)).await;
     client.has(&name, 3).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 /// Asks for so many partitions of a topic that has two.
@@ -458,7 +472,7 @@ async fn grow_twice_in_one_request(world: World) {
     let mut request = more(&name, 2);
     request.topics.extend(more(&other, 2).topics);
     request.topics.extend(more(&name, 3).topics);
-    client.ask(request).await;
+    client.ask_ordered(3, request, |answer| answer.results.sort_by_key(|topic| topic.name.clone())).await;
 }
 
 async fn grow_with_an_assignment(world: World) {

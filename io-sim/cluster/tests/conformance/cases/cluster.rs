@@ -2,12 +2,13 @@
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, MetadataRequest, ResponseHeader,
-    TopicName,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeGroupsRequest, GroupId,
+    MetadataRequest, MetadataResponse, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use uuid::Uuid;
 
+use super::groups::stable;
 use crate::client::{Client, World};
 use crate::list;
 
@@ -27,6 +28,7 @@ list![
     the_cluster,
     the_cluster_with_authorized_operations,
     the_cluster_of_controllers,
+    groups_with_authorized_operations,
     versions,
     versions_in_old_versions,
     versions_in_a_version_to_come,
@@ -49,12 +51,26 @@ pub(super) async fn id_of(client: &mut Client, topic: &StrBytes) -> Uuid {
     client.prepare(metadata(vec![by_name(topic)])).await.topics[0].topic_id
 }
 
+/// Describes topics, their partitions in order.
+pub(super) async fn describe(client: &mut Client, request: MetadataRequest) {
+    describe_at(client, 12, request).await;
+}
+
+async fn describe_at(client: &mut Client, version: i16, request: MetadataRequest) {
+    let order = |answer: &mut MetadataResponse| {
+        for topic in &mut answer.topics {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+    };
+    client.ask_ordered(version, request, order).await;
+}
+
 pub(super) const SOME_ID: Uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
 
 async fn metadata_of_one(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 3, &[]).await;
-    client.ask(metadata(vec![by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 async fn metadata_of_none(world: World) {
@@ -64,9 +80,9 @@ async fn metadata_of_none(world: World) {
 async fn metadata_of_an_unknown_one(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.ask(metadata(vec![by_name(&world.name("u"))])).await;
-    client.ask(metadata(vec![by_name(&world.name("u")), by_name(&name)])).await;
-    client.ask(metadata(vec![by_name(&name), by_name(&world.name("u"))])).await;
+    describe(&mut client, metadata(vec![by_name(&world.name("u"))])).await;
+    describe(&mut client, metadata(vec![by_name(&world.name("u")), by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name), by_name(&world.name("u"))])).await;
 }
 
 async fn metadata_of_an_illegal_name(world: World) {
@@ -81,29 +97,29 @@ async fn metadata_of_an_illegal_name(world: World) {
 async fn metadata_of_one_twice(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.ask(metadata(vec![by_name(&name), by_name(&name)])).await;
+    describe(&mut client, metadata(vec![by_name(&name), by_name(&name)])).await;
 }
 
 async fn metadata_by_id(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
     let id = id_of(&mut client, &name).await;
-    client.ask(metadata(vec![by_id(id)])).await;
+    describe(&mut client, metadata(vec![by_id(id)])).await;
 }
 
 async fn metadata_by_an_unknown_id(world: World) {
     let mut client = world.client().await;
     let answer = client.prepare(metadata(vec![by_id(SOME_ID)])).await;
     world.note("the id that was asked for", answer.topics[0].topic_id == SOME_ID);
-    client.ask(metadata(vec![by_id(SOME_ID)])).await;
+    describe(&mut client, metadata(vec![by_id(SOME_ID)])).await;
 }
 
 async fn metadata_by_name_and_id(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
     let id = id_of(&mut client, &name).await;
-    client.ask(metadata(vec![by_name(&name), by_id(id)])).await;
-    client.ask(metadata(vec![by_name(&name).with_topic_id(id)])).await;
+    describe(&mut client, metadata(vec![by_name(&name), by_id(id)])).await;
+    describe(&mut client, metadata(vec![by_name(&name).with_topic_id(id)])).await;
 }
 
 async fn metadata_with_authorized_operations(world: World) {
@@ -167,6 +183,15 @@ async fn the_cluster_of_controllers(world: World) {
     let mut client = world.client().await;
     client.ask(DescribeClusterRequest::default().with_endpoint_type(2)).await;
     client.ask(DescribeClusterRequest::default().with_endpoint_type(9)).await;
+}
+
+async fn groups_with_authorized_operations(world: World) {
+    let mut client = world.client().await;
+    let group = world.name("g");
+    stable(&mut client, &group).await;
+    let groups = vec![GroupId(group), GroupId(world.name("unknown"))];
+    let request = DescribeGroupsRequest::default().with_groups(groups);
+    client.ask(request.with_include_authorized_operations(true)).await;
 }
 
 fn greeting() -> ApiVersionsRequest {

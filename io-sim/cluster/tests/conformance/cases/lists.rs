@@ -4,7 +4,9 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use kafka_protocol::messages::{DeleteRecordsRequest, OffsetForLeaderEpochRequest, TopicName};
+use kafka_protocol::messages::{
+    DeleteRecordsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::batch::{Batch, THEN};
@@ -265,7 +267,10 @@ async fn list_of_several_partitions(world: World) {
         let other = request.topics[0].partitions[0].clone();
         request.topics[0].partitions.push(other.with_partition_index(partition).with_timestamp(time));
     }
-    client.ask(request).await;
+    let order = |answer: &mut ListOffsetsResponse| {
+        answer.topics[0].partitions.sort_by_key(|partition| partition.partition_index);
+    };
+    client.ask_ordered(7, request, order).await;
 }
 
 /// Looks the end up with the belief that the leader is of this epoch.
