@@ -30,8 +30,10 @@ const LOCK: Duration = Duration::from_secs(5);
 /// What a call does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// A connection comes free, or does not.
+    /// A connection comes free.
     Begin,
+    /// No connection came free.
+    GiveUp,
     /// The claim arrives.
     Claim,
     /// The claim waits for another's until then.
@@ -109,7 +111,7 @@ impl World {
                 }
                 let free = self.store.empty_until.max(self.store.down_until).since(self.now);
                 if wait.max(free) > POOL {
-                    call.phase = Phase::Tell(Outcome::World);
+                    call.phase = Phase::GiveUp;
                     return self.next_phase(process, id, call, POOL);
                 }
                 self.next_phase(process, id, call, wait.max(free));
@@ -156,6 +158,7 @@ impl World {
                 let trip = self.trip(&call);
                 self.next_phase(process, id, call, trip);
             }
+            Phase::GiveUp => self.conclude(process, id, call, Outcome::World, Duration::ZERO),
             Phase::Claim | Phase::Blocked(_) => self.claim(process, id, call),
             Phase::Handler(end) => self.handler_ended(process, id, call, end),
             Phase::Commit => self.commit_arrives(process, id, call),

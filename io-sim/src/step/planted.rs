@@ -100,7 +100,7 @@ bugs! {
     /// An event that cannot be decoded counts as handled.
     UndecodableIsSuccess B "undecodable-is-success",
     /// A COMMIT whose outcome is unknown counts as success.
-    UnknownCommitIsSuccess A "unknown-commit-is-success",
+    UnknownCommitIsSuccess B "unknown-commit-is-success",
     /// What was claimed before is handled again.
     ClaimIgnored A "claim-ignored",
     /// Claim and effect commit in different transactions.

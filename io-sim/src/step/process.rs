@@ -403,10 +403,7 @@ impl World {
                 self.break_law(Breach::new(Law::Liveness, story));
             }
             Action::Stopped => {
-                let clean = self.processes[process]
-                    .present
-                    .as_ref()
-                    .is_some_and(|present| !present.untidy && present.calls.is_empty());
+                let clean = self.processes[process].present.as_ref().is_some_and(|present| !present.untidy);
                 self.exited(process, End::Stopped { clean });
             }
         }

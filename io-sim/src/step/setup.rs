@@ -229,9 +229,9 @@ impl Setup {
         n.blocking = if n.bad == 0 || draw.once_in(2) { 1 } else { 0 };
         if n.bad > 0 && n.blocking > 0 {
             // What is kept open fills the window and what may be outstanding, and then the rest waits, as it should.
-            n.window = n.events;
+            n.window = 100_000;
             n.window_bytes = 1 << 26;
-            n.outstanding = n.events;
+            n.outstanding = 100_000;
             n.concurrency = n.concurrency.max(4);
         }
         // One in fifty is large.

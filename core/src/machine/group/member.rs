@@ -181,7 +181,7 @@ impl Group {
         }
         self.member = answer.member.clone();
         if answer.leader != answer.member {
-            return self.sync(coordinator, &answer, Vec::new(), Role::Follower);
+            return self.sync(now, coordinator, &answer, Vec::new(), Role::Follower);
         }
         let members: Vec<Subscriber> = answer
             .members
@@ -239,7 +239,7 @@ impl Group {
                     .collect();
                 let (coordinator, answer) = (pending.coordinator, pending.answer.clone());
                 let role = Role::Leader { assigned: partitions };
-                self.sync(coordinator, &answer, assignments, role);
+                self.sync(now, coordinator, &answer, assignments, role);
             }
             Err(error) => {
                 if let Verdict::GiveUp(code) = Verdict::of(&error) {
@@ -255,15 +255,15 @@ impl Group {
     }
 
     fn on_synced(&mut self, now: Time, id: RequestId, outcome: Result<Bytes, PortError>) {
-        let (membership, role) = match &self.state {
-            State::Syncing { id: asked, membership, role } if *asked == id => {
-                (membership.clone(), role.clone())
+        let (sent, membership, role) = match &self.state {
+            State::Syncing { id: asked, sent, membership, role } if *asked == id => {
+                (*sent, membership.clone(), role.clone())
             }
             _ => return self.late(),
         };
         let coordinator = membership.coordinator;
         match outcome.as_ref().map(Assignment::decode) {
-            Ok(Ok(assignment)) => self.own(now, membership, role, assignment),
+            Ok(Ok(assignment)) => self.own(now, sent, membership, role, assignment),
             Ok(Err(_)) => {
                 self.marks.hit("the assignment cannot be read");
                 self.wait(now, Some(coordinator));
@@ -285,7 +285,9 @@ impl Group {
         }
     }
 
-    fn own(&mut self, now: Time, membership: Membership, role: Role, assignment: Assignment) {
+    /// A share may have been on its way for longer than the session lasts, or have waited for the leader as long: what
+    /// is known of the coordinator is as old as the question, and a heartbeat that is overdue settles it at once.
+    fn own(&mut self, now: Time, sent: Time, membership: Membership, role: Role, assignment: Assignment) {
         self.failures = 0;
         let wanted: BTreeSet<&TopicName> = self.config.topics.iter().collect();
         let (partitions, strangers): (Vec<_>, Vec<_>) =
@@ -294,8 +296,13 @@ impl Group {
             self.marks.hit("assigned a topic that was not asked for");
         }
         self.actions.push_back(Action::Assigned { membership: membership.clone(), partitions });
-        let pulse = Pulse::Due(now + self.config.heartbeat_interval);
-        self.state = State::Stable(Tenure { membership, role, renewed: now, pulse });
+        let GroupConfig { session_timeout, heartbeat_interval, .. } = self.config;
+        let pulse = Pulse::Due((sent + heartbeat_interval).max(now));
+        // Time for that heartbeat is left in any case.
+        let oldest = (session_timeout.saturating_sub(heartbeat_interval)).as_nanos();
+        let oldest = now.as_nanos().saturating_sub(u64::try_from(oldest).unwrap_or(u64::MAX));
+        let renewed = sent.max(Time::from_nanos(oldest));
+        self.state = State::Stable(Tenure { membership, role, renewed, pulse });
     }
 
     fn on_heartbeat(&mut self, now: Time, id: RequestId, outcome: Result<(), PortError>) {

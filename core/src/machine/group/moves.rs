@@ -74,6 +74,7 @@ impl Group {
 
     pub(super) fn sync(
         &mut self,
+        now: Time,
         coordinator: BrokerId,
         answer: &JoinAnswer,
         assignments: Vec<(MemberId, Bytes)>,
@@ -95,7 +96,7 @@ impl Group {
             assignments,
         };
         self.actions.push_back(Action::Sync { id, broker: coordinator, request });
-        self.state = State::Syncing { id, membership, role };
+        self.state = State::Syncing { id, sent: now, membership, role };
     }
 
     pub(super) fn heartbeat(&mut self, now: Time) {

@@ -44,6 +44,8 @@ pub(super) enum State {
     Describing(Description),
     Syncing {
         id: RequestId,
+        /// When it was asked for.
+        sent: Time,
         membership: Membership,
         role: Role,
     },

@@ -28,6 +28,20 @@ fn a_follower_gets_its_share_and_keeps_it_by_heartbeats() {
     }
 }
 
+/// The answer was on its way for longer than the session lasts, and the member was thrown out meanwhile.
+#[test]
+fn a_share_that_comes_late_is_confirmed_at_once_or_given_up_soon() {
+    let mut bench = Bench::syncing(config());
+    bench.pass(Duration::from_secs(25));
+    let came = bench.now;
+    assert!(bench.synced(&[partition("t", 0)]).starts_with("Assigned"));
+    assert_eq!(bench.wake(), "Heartbeat@1");
+    assert_eq!(bench.now, came, "the heartbeat is overdue");
+    // Its answer never comes.
+    assert_eq!(bench.wake().split(' ').next(), Some("Lost"));
+    assert_eq!(bench.now.since(came), Duration::from_secs(3));
+}
+
 #[test]
 fn a_join_tells_what_the_member_is() {
     let mut bench = Bench::joining(GroupConfig { instance: Some(Arc::from("pod-1")), ..config() });
