@@ -64,7 +64,7 @@ fn what_a_leader_refuses() {
     let transactional = encode(&[record(Some("k"), 0)], transactional).unwrap();
     for (what, set, bytes, expected) in [
         ("nothing", vec![], Bytes::new(), ErrorCode::InvalidRecord),
-        ("half a batch", vec![], batch(3).slice(..70), ErrorCode::CorruptMessage),
+        ("half a batch", vec![], batch(3).slice(..70), ErrorCode::InvalidRecord),
         ("a damaged batch", vec![], damaged, ErrorCode::CorruptMessage),
         ("two batches", vec![], [batch(1), batch(1)].concat().into(), ErrorCode::InvalidRecord),
         (
