@@ -230,7 +230,7 @@ fn code(error: ProtocolError) -> ErrorCode {
         IllegalGeneration, InconsistentGroupProtocol, InvalidGroupId, UnknownMemberId,
         InvalidSessionTimeout, RebalanceInProgress, InvalidCommitOffsetSize, TopicAuthorizationFailed,
         GroupAuthorizationFailed, ClusterAuthorizationFailed, UnsupportedVersion, TopicAlreadyExists,
-        InvalidPartitions, InvalidReplicationFactor, InvalidConfig, NotController, InvalidRequest,
+        InvalidTimestamp, InvalidPartitions, InvalidReplicationFactor, InvalidConfig, NotController, InvalidRequest,
         PolicyViolation, KafkaStorageError, SaslAuthenticationFailed, GroupIdNotFound,
         FetchSessionIdNotFound, InvalidFetchSessionEpoch, FencedLeaderEpoch, UnknownLeaderEpoch,
         UnsupportedCompressionType, OffsetNotAvailable, MemberIdRequired, GroupMaxSizeReached,

@@ -237,6 +237,8 @@ impl<P: Kept> Consumer<P> {
         code: ErrorCode,
     ) {
         if code == ErrorCode::OffsetOutOfRange && self.partitions[slot].phase == Phase::Reading {
+            // Perhaps the log is that of a topic that was made anew: no commit for the old one may come after it.
+            self.survey_soon(now);
             return self.set_phase(slot, Phase::AwaitingBounds);
         }
         // The broker lags, or the log is another one than the epoch is of. The next look tells.
