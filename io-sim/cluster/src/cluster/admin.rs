@@ -67,7 +67,7 @@ impl Cluster {
             .iter()
             .map(|replicas| Partition::new(replicas, |broker| brokers.is_alive(broker)))
             .collect();
-        let id = if validate_only { TopicId::default() } else { self.random_topic_id() };
+        let id = self.random_topic_id();
         let topic = Topic { id, partitions, config };
         let created = CreatedTopic {
             id,

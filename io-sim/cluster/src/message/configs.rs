@@ -78,6 +78,8 @@ pub enum ConfigChange {
     Append(Text),
     /// Take from a list.
     Subtract(Text),
+    /// No value was given where one is due.
+    Nothing,
     /// A number that means nothing.
     Unknown(i8),
 }

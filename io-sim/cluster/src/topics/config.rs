@@ -98,11 +98,19 @@ impl TopicConfig {
     /// # Errors
     /// [`Refusal`] says what is wrong; nothing was changed then.
     pub(crate) fn change(&mut self, name: &str, change: &ConfigChange) -> Result<(), Refusal> {
+        if *change == ConfigChange::Reset {
+            // What is not known is not set, either: there is nothing to refuse.
+            self.set.remove(name);
+            return Ok(());
+        }
         let definition = definition(name)?;
         let value = match change {
-            ConfigChange::Reset => {
-                self.set.remove(definition.0);
-                return Ok(());
+            ConfigChange::Reset => return Ok(()),
+            ConfigChange::Nothing => {
+                return Err(Refusal::new(
+                    evenkeel_core::error::ErrorCode::InvalidRequest,
+                    format!("config {name} is given no value: delete it to have the default"),
+                ));
             }
             ConfigChange::Set(value) => value.to_string(),
             ConfigChange::Append(value) => self.list(definition, |list| {
@@ -293,8 +301,9 @@ mod tests {
             ("compression.type", set("zstd"), false),
             ("preallocate", set("TRUE"), true),
             ("no.such.thing", set("1"), false),
-            ("no.such.thing", ConfigChange::Reset, false),
+            ("no.such.thing", ConfigChange::Reset, true),
             ("retention.ms", ConfigChange::Unknown(7), false),
+            ("retention.ms", ConfigChange::Nothing, false),
         ] {
             let outcome = TopicConfig::default().change(name, &change);
             assert_eq!(outcome.is_ok(), legal, "{name} {change:?}: {outcome:?}");

@@ -4,7 +4,7 @@ use super::read::{Malformed, Reader};
 use super::write::Writer;
 use crate::message::{
     AlterConfigsAnswer, AlterConfigsRequest, ConfigChange, ConfigSource, ConfigType, DescribeConfigsAnswer,
-    DescribeConfigsRequest, Resource, Text,
+    DescribeConfigsRequest, Resource,
 };
 
 const TOPIC: i8 = 2;
@@ -102,13 +102,13 @@ pub(super) fn read_change(from: &mut Reader) -> Result<AlterConfigsRequest, Malf
         let changes = from.array(|from| {
             let name = from.text()?;
             let operation = from.i8()?;
-            let value: Text = from.nullable_text()?.unwrap_or_default();
-            let change = match operation {
-                0 => ConfigChange::Set(value),
-                1 => ConfigChange::Reset,
-                2 => ConfigChange::Append(value),
-                3 => ConfigChange::Subtract(value),
-                other => ConfigChange::Unknown(other),
+            let change = match (operation, from.nullable_text()?) {
+                (1, _) => ConfigChange::Reset,
+                (0 | 2 | 3, None) => ConfigChange::Nothing,
+                (0, Some(value)) => ConfigChange::Set(value),
+                (2, Some(value)) => ConfigChange::Append(value),
+                (3, Some(value)) => ConfigChange::Subtract(value),
+                (other, _) => ConfigChange::Unknown(other),
             };
             Ok((name, change))
         })?;

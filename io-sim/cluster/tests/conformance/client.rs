@@ -193,17 +193,6 @@ impl Client {
         answer
     }
 
-    /// Takes an answer that is only a step on the way.
-    pub(crate) async fn prepare_received<R: Request>(&mut self) -> R::Response
-    where
-        R::Response: std::fmt::Debug,
-    {
-        self.quiet = true;
-        let answer = self.receive::<R>().await;
-        self.quiet = false;
-        answer
-    }
-
     /// Fetches, and writes the batches down as well.
     pub(crate) async fn fetch(&mut self, request: FetchRequest) -> FetchResponse {
         let answer = self.ask(request).await;

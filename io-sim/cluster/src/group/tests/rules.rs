@@ -209,3 +209,18 @@ fn a_new_coordinator_knows_what_was_settled_last() {
     bench.pass(10);
     assert_eq!(bench.heartbeat(&leader, 2), "UnknownMemberId", "sessions go on from the move");
 }
+
+#[test]
+fn the_first_generation_does_not_wait_for_ids_that_were_handed_out() {
+    let mut bench = Bench::new();
+    let first = bench.join("", |request| request.takes_id_first = true);
+    let other = bench.join("", |request| request.takes_id_first = true);
+    let id = |bench: &Bench, request| match &bench.answers[&request] {
+        Answer::JoinGroup(answer) => answer.member.clone(),
+        answer => panic!("{answer:?}"),
+    };
+    let member = id(&bench, first);
+    assert_ne!(member, id(&bench, other));
+    let join = bench.join(&member, |request| request.takes_id_first = true);
+    assert!(bench.answers.contains_key(&join), "nobody else has joined");
+}

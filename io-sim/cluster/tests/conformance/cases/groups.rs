@@ -12,11 +12,14 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use tokio::time::Instant;
+
 use crate::client::{Client, POLL, World};
 use crate::list;
 
 list![
     a_first_join_is_given_an_id,
+    an_id_handed_out_is_not_waited_for_at_first,
     an_old_join_needs_no_id,
     one_member_to_stable,
     no_group_id,
@@ -146,7 +149,15 @@ async fn a_first_join_is_given_an_id(world: World) {
     let (mut client, group) = (world.client().await, world.name("g"));
     let answer = client.ask(join(&group, &text(""))).await;
     learned(&world, &answer, "A");
-    client.ask(describe(&group)).await;
+}
+
+async fn an_id_handed_out_is_not_waited_for_at_first(world: World) {
+    let (mut client, group) = (world.client().await, world.name("g"));
+    let a = id(&mut client, &group, "A").await;
+    id(&mut client, &group, "B").await;
+    let begun = Instant::now();
+    client.ask(join(&group, &a)).await;
+    world.note("at once", begun.elapsed() < Duration::from_secs(4));
 }
 
 async fn an_old_join_needs_no_id(world: World) {
@@ -173,7 +184,6 @@ async fn no_group_id(world: World) {
     client.ask(sync(&none, &a, 1)).await;
     client.ask(heartbeat(&none, &a, 1)).await;
     client.ask(leave(&none, &a, None)).await;
-    client.ask(describe(&none)).await;
 }
 
 async fn session_too_short(world: World) {
@@ -217,13 +227,17 @@ async fn another_protocol(world: World) {
 
 async fn a_common_protocol_is_chosen(world: World) {
     let (mut one, mut two, group) = (world.client().await, world.client().await, world.name("g"));
-    let (a, b) = (id(&mut one, &group, "A").await, id(&mut one, &group, "B").await);
-    let first = vec![protocol("x", b"x"), protocol("y", b"y"), protocol("z", b"z")];
+    let a = id(&mut one, &group, "A").await;
+    let first = || vec![protocol("x", b"x"), protocol("y", b"y"), protocol("z", b"z")];
     let second = vec![protocol("z", b"zz"), protocol("y", b"yy")];
-    one.send(&join(&group, &a).with_protocols(first)).await;
-    one.stays_silent("another may come", WHILE).await;
-    two.prepare(join(&group, &b).with_protocols(second)).await;
-    one.prepare_received::<JoinGroupRequest>().await;
+    one.ask(join(&group, &a).with_protocols(first())).await;
+    one.ask(assign(&group, &a, 1, &[&a]).with_protocol_name(Some(text("x")))).await;
+    let b = two.prepare(join(&group, &text("")).with_protocols(vec![protocol("z", b"")])).await.member_id;
+    world.learn(&b, "B");
+    two.send(&join(&group, &b).with_protocols(second)).await;
+    rebalances(&mut one, &group, &a, 1).await;
+    one.ask(join(&group, &a).with_protocols(first())).await;
+    two.receive::<JoinGroupRequest>().await;
     let third = vec![protocol("z", b"zzz"), protocol("y", b"yyy")];
     two.ask(join(&group, &text("")).with_protocols(third).with_protocol_type(text("other"))).await;
     one.ask(describe(&group)).await;
@@ -433,7 +447,6 @@ async fn a_static_member_leaves_by_instance(world: World) {
 async fn describe_in_each_state(world: World) {
     let (mut one, mut two, group) = (world.client().await, world.client().await, world.name("g"));
     let a = id(&mut one, &group, "A").await;
-    one.ask(describe(&group)).await;
     one.prepare(join(&group, &a)).await;
     one.ask(describe(&group)).await;
     one.prepare(assign(&group, &a, 1, &[&a])).await;
@@ -481,7 +494,6 @@ async fn delete_groups(world: World) {
     client.prepare(leave(&group, &a, None)).await;
     client.ask(delete(&group)).await;
     client.ask(describe(&group)).await;
-    client.ask(delete(&text(""))).await;
 }
 
 async fn find_coordinators(world: World) {

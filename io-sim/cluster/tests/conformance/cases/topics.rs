@@ -39,6 +39,7 @@ list![
     describe_unknown_resources,
     set_append_subtract_delete,
     bad_changes,
+    an_unknown_change,
     metadata_of_one,
     metadata_of_unknown,
     metadata_of_illegal,
@@ -229,8 +230,13 @@ async fn bad_changes(world: World) {
     client.ask(change(&name, "retention.ms", SET, Some("soon"))).await;
     client.ask(change(&name, "retention.ms", APPEND, Some("1"))).await;
     client.ask(change(&name, "retention.ms", SET, None)).await;
-    client.ask(change(&name, "retention.ms", 9, Some("1"))).await;
     client.ask(change(&world.name("unknown"), "retention.ms", SET, Some("1"))).await;
+}
+
+async fn an_unknown_change(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.ask(change(&name, "retention.ms", 9, Some("1"))).await;
 }
 
 fn metadata(name: &StrBytes) -> MetadataRequest {
