@@ -60,7 +60,7 @@ fuzz: ## Fuzzes TARGET (commit_tracker) for two minutes; needs cargo-fuzz and a 
 	cargo +nightly fuzz run $(TARGET) -- -max_total_time=120
 
 conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRITE=1 writes CONFORMANCE.md.
-	cargo test --package evenkeel-cluster --test conformance -- $(CASE) $(if $(WRITE),--write)
+	cargo test --package evenkeel-cluster --test conformance -- $(if $(CASE),--case=$(CASE)) $(if $(WRITE),--write)
 
 sim: ## Runs the machines under SEEDS seeds from FROM, each with its own faults; tells of those that fail.
 	$(SIM) explore --seeds $(SEEDS) --from $(FROM)

@@ -96,7 +96,10 @@ impl Cluster {
         .map(|(name, default, value, kind)| {
             let source = if value == default { ConfigSource::Default } else { ConfigSource::Broker };
             let value = Text::from(value);
-            let synonyms = vec![Synonym { name, value: value.clone(), source }];
+            let mut synonyms = vec![Synonym { name, value: value.clone(), source }];
+            if source == ConfigSource::Broker && !default.is_empty() {
+                synonyms.push(Synonym { name, value: default.into(), source: ConfigSource::Default });
+            }
             ConfigEntry { name, value, source, kind, read_only: true, synonyms }
         })
         .collect()

@@ -67,6 +67,9 @@ impl Cluster {
         origin: &Origin,
         request: &DeleteOffsetsRequest,
     ) -> DeleteOffsetsAnswer {
+        if request.group.is_empty() {
+            return DeleteOffsetsAnswer { outcome: Err(ErrorCode::InvalidGroupId) };
+        }
         let found = self
             .coordinates(origin, &request.group)
             .and_then(|()| self.groups.get(&request.group).ok_or(ErrorCode::GroupIdNotFound));
@@ -77,14 +80,15 @@ impl Cluster {
         let topics = &self.topics;
         let outcome = self.groups.with(self.now, &request.group, |entry| {
             OfTopic::map(&request.topics, |topic, number| {
-                let outcome = if subscribed.iter().any(|name| name == &**topic) {
-                    Err(ErrorCode::GroupSubscribedToTopic)
-                } else if topics.partition(topic, *number).is_none() {
-                    Err(ErrorCode::UnknownTopicOrPartition)
-                } else {
-                    entry.offsets.remove(topic, *number);
-                    Ok(())
-                };
+                let outcome =
+                    if subscribed.as_ref().is_none_or(|names| names.iter().any(|name| name == &**topic)) {
+                        Err(ErrorCode::GroupSubscribedToTopic)
+                    } else if topics.partition(topic, *number).is_none() {
+                        Err(ErrorCode::UnknownTopicOrPartition)
+                    } else {
+                        entry.offsets.remove(topic, *number);
+                        Ok(())
+                    };
                 (*number, outcome)
             })
         });
@@ -92,14 +96,20 @@ impl Cluster {
     }
 }
 
-/// The topics that the group's members want, if it is a group of consumers; others must be empty.
-fn subscribed_topics(group: &Group) -> Result<Vec<String>, ErrorCode> {
+/// The topics that the group's members want, if it is a group of consumers; others must be empty. `None` if a member's
+/// subscription cannot be read: then it may be any.
+fn subscribed_topics(group: &Group) -> Result<Option<Vec<String>>, ErrorCode> {
     if group.is_idle() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     if &*group.protocol_type() != "consumer" {
         return Err(ErrorCode::NonEmptyGroup);
     }
-    let wanted = group.subscriptions().filter_map(|metadata| Subscription::decode(&metadata).ok());
-    Ok(wanted.flat_map(|subscription| subscription.topics).map(|topic| topic.as_str().to_owned()).collect())
+    let wanted: Result<Vec<_>, _> =
+        group.subscriptions().map(|metadata| Subscription::decode(&metadata)).collect();
+    let names = |subscriptions: Vec<Subscription>| {
+        let topics = subscriptions.into_iter().flat_map(|subscription| subscription.topics);
+        topics.map(|topic| topic.as_str().to_owned()).collect()
+    };
+    Ok(wanted.ok().map(names))
 }

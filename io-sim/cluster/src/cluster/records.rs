@@ -111,7 +111,7 @@ impl Cluster {
     /// Reads what there is.
     pub(super) fn read(&self, origin: &Origin, request: &FetchRequest) -> Read {
         let (mut bytes, mut has_news) = (0, false);
-        let topics = OfTopic::map(&request.topics, |topic, wanted| {
+        let topics: Vec<_> = OfTopic::map(&request.topics, |topic, wanted| {
             let room = request.max_bytes.saturating_sub(bytes).min(wanted.max_bytes);
             let outcome =
                 self.read_partition(origin, topic, wanted, request.read_committed, room, bytes == 0);
@@ -124,6 +124,7 @@ impl Cluster {
             }
             FetchedPartition { partition: wanted.partition, outcome }
         });
+        let topics = topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect();
         Read { topics, bytes, has_news }
     }
 

@@ -1,5 +1,6 @@
 //! The machine as a whole: requests in, answers out, time between.
 
+mod admin;
 mod memory;
 mod waits;
 

@@ -64,7 +64,9 @@ impl Member {
     /// Answers what it has parked.
     pub(super) fn turn_away(&mut self, id: &Text, code: ErrorCode, out: &mut Replies) {
         if let Some(request) = self.joining.take() {
-            out.push((request, refused_join(id.clone(), code)));
+            // Whoever is no member any more has no id to join with again.
+            let id = if code == ErrorCode::UnknownMemberId { Text::default() } else { id.clone() };
+            out.push((request, refused_join(id, code)));
         }
         self.turn_sync_away(code, out);
     }

@@ -157,7 +157,8 @@ impl Group {
             client: member.client.clone(),
             host: member.host.clone(),
             metadata: if is_stable { member.metadata(self.protocol.as_ref()) } else { bytes::Bytes::new() },
-            assignment: if is_stable { member.assignment.clone() } else { bytes::Bytes::new() },
+            // A share of the last generation is told until there is a new one.
+            assignment: member.assignment.clone(),
         });
         DescribedGroup {
             state,

@@ -16,11 +16,11 @@ impl Group {
         let wait = limits.initial_delay.min(patience);
         self.phase = match self.phase {
             Phase::Preparing { .. } => return,
-            Phase::Empty if !wait.is_zero() => Phase::Preparing {
+            Phase::Empty => Phase::Preparing {
                 until: now + wait,
                 initial: Some(Initial { limit: now + patience, joined: false }),
             },
-            Phase::Empty | Phase::Stable => Phase::Preparing { until: now + patience, initial: None },
+            Phase::Stable => Phase::Preparing { until: now + patience, initial: None },
             Phase::Completing => {
                 for member in self.members.values_mut() {
                     member.assignment = Bytes::new();
@@ -45,10 +45,13 @@ impl Group {
 
     /// Goes on once all known members have joined.
     pub(super) fn complete_if_all_joined(&mut self, now: Time, out: &mut Replies) {
-        if let Phase::Preparing { initial: None, .. } = self.phase
-            && self.pending.is_empty()
-            && self.members.values().all(|member| member.joining.is_some())
-        {
+        let Phase::Preparing { until, initial } = self.phase else { return };
+        let is_complete = match initial {
+            None => self.pending.is_empty() && self.members.values().all(|member| member.joining.is_some()),
+            // An empty group's first rebalance waits for its delay only, not for ids that were handed out.
+            Some(Initial { joined, .. }) => !joined && until <= now,
+        };
+        if is_complete {
             self.complete(now, out);
         }
     }

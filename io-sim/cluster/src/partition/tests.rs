@@ -62,6 +62,10 @@ fn what_a_leader_refuses() {
     let state = ProducerState { id: 1, epoch: 0, sequence: 0 };
     let transactional = BatchOptions { producer: Producer::Transactional(state), ..BatchOptions::default() };
     let transactional = encode(&[record(Some("k"), 0)], transactional).unwrap();
+    let elsewhere = [&9_i64.to_be_bytes()[..], &batch(1)[8..]].concat().into();
+    let state = ProducerState { id: 1, epoch: 0, sequence: -1 };
+    let unnumbered = BatchOptions { producer: Producer::Idempotent(state), ..BatchOptions::default() };
+    let unnumbered = encode(&[record(Some("k"), 0)], unnumbered).unwrap();
     for (what, set, bytes, expected) in [
         ("nothing", vec![], Bytes::new(), ErrorCode::InvalidRecord),
         ("half a batch", vec![], batch(3).slice(..70), ErrorCode::InvalidRecord),
@@ -76,6 +80,8 @@ fn what_a_leader_refuses() {
         ("too large", vec![("max.message.bytes", "80")], batch(3), ErrorCode::MessageTooLarge),
         ("larger than a segment", vec![("segment.bytes", "80")], batch(3), ErrorCode::RecordListTooLarge),
         ("from the future", vec![], future, ErrorCode::InvalidTimestamp),
+        ("with offsets of its own", vec![], elsewhere, ErrorCode::InvalidRecord),
+        ("of a producer without a number", vec![], unnumbered, ErrorCode::InvalidRecord),
         ("of a transaction", vec![], transactional, ErrorCode::InvalidRequest),
     ] {
         let mut partition = partition();
@@ -83,6 +89,26 @@ fn what_a_leader_refuses() {
         assert_eq!(refusal.code, expected, "{what}");
         assert_eq!(partition.log().unwrap().end(), Offset(0), "{what}");
     }
+}
+
+#[test]
+fn a_topic_is_not_held_to_more_replicas_than_it_has() {
+    let mut lone = Partition::new(&BROKERS[..1], |_| true);
+    let strict = settings(&[("min.insync.replicas", "2")]);
+    assert!(lone.append(clock(0), &strict, batch(1), true).is_ok());
+}
+
+#[test]
+fn a_refusal_tells_the_log_start_once_the_log_was_looked_at() {
+    let mut partition = partition();
+    let log_start = |partition: &mut Partition, bytes, set: &[(&str, &str)]| {
+        partition.append(clock(0), &settings(set), bytes, true).unwrap_err().log_start
+    };
+    let keyless = encode(&[record(None, 0)], BatchOptions::default()).unwrap();
+    let compacted = [("cleanup.policy", "compact")];
+    assert_eq!(log_start(&mut partition, keyless, &compacted), Some(Offset(0)));
+    assert_eq!(log_start(&mut partition, batch(3), &[("max.message.bytes", "80")]), None);
+    assert_eq!(log_start(&mut partition, Bytes::new(), &[]), None);
 }
 
 #[test]

@@ -120,13 +120,18 @@ pub(super) fn read_sync(from: &mut Reader, version: i16) -> Result<SyncGroupRequ
     let nullable_from = |from: &mut Reader, first| {
         if version >= first { from.nullable_text() } else { Ok(None) }
     };
+    // From version 5 on both must be told: null is no group's, and refused as such.
+    let told = |from: &mut Reader| {
+        let text = nullable_from(from, 5)?;
+        Ok(text.or_else(|| (version >= 5).then(Text::default)))
+    };
     Ok(SyncGroupRequest {
         group: from.text()?,
         generation: Generation(from.i32()?),
         member: from.text()?,
         instance: nullable_from(from, 3)?,
-        protocol_type: nullable_from(from, 5)?,
-        protocol: nullable_from(from, 5)?,
+        protocol_type: told(from)?,
+        protocol: told(from)?,
         assignments: from.array(|from| Ok((from.text()?, from.own_bytes()?)))?,
     })
 }

@@ -5,9 +5,9 @@
 //! remembered in between.
 //!
 //! Frames come from anyone, so nothing in them is believed: no read passes the end, and what is allocated is bounded by
-//! the bytes that came and by [`MAX_ELEMENTS`], never by a count that a frame states. That is why the reader is our
-//! own; kafka-protocol, which reserves what is stated, is the witness in the tests. Byte fields stay slices of the
-//! frame.
+//! the bytes that came and by [`MAX_ELEMENTS`], never by a count that a frame states. That is why the codec is our own:
+//! kafka-protocol reserves as many elements as an array states, so that a malformed frame can abort the process. It is
+//! the witness in the tests and in the conformance suite. Byte fields stay slices of the frame.
 
 mod api;
 mod configs;

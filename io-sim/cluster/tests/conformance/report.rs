@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use crate::cases::AREAS;
-use crate::known;
+use crate::known::{self, Known};
 
 /// How a case went at both brokers.
 pub(crate) struct Outcome {
@@ -31,7 +31,7 @@ impl Outcome {
         here: Result<Vec<String>, String>,
         there: Result<Vec<String>, String>,
     ) -> Self {
-        let is_listed = known::reason(case).is_some();
+        let is_listed = known::is_listed(area, case);
         let verdict = match (here, there) {
             (Ok(here), Ok(there)) if here == there && is_listed => Verdict::ListedInVain,
             (Ok(here), Ok(there)) if here == there => Verdict::Equal,
@@ -140,8 +140,8 @@ pub(crate) fn write(outcomes: &[Outcome]) -> io::Result<()> {
     if known::DIFFERENCES.is_empty() {
         text.push_str("None.\n");
     }
-    for (case, reason) in known::DIFFERENCES {
-        let _ = writeln!(text, "- `{case}`: {reason}");
+    for Known { area, case, why } in known::DIFFERENCES {
+        let _ = writeln!(text, "- {area}: `{case}`: {why}");
     }
     for (area, cases) in AREAS {
         let _ = writeln!(text, "\n## Cases: {area}\n");

@@ -63,11 +63,13 @@ impl Transcript {
             }
             let mut line = line.trim_end().trim_end_matches(',').to_owned();
             // `Some(`, a newtype: one value in three lines.
+            let mut open = 0;
             while line.ends_with('(') {
+                open += 1;
                 let inner = lines.next().unwrap_or_default().trim().trim_end_matches(',');
                 line.push_str(inner);
                 if !inner.ends_with(['(', '{', '[']) {
-                    for _ in 0..line.matches('(').count() {
+                    for _ in 0..open {
                         line.push_str(lines.next().unwrap_or_default().trim().trim_end_matches(','));
                     }
                     break;
@@ -82,12 +84,15 @@ impl Transcript {
             }
             self.lines.push(written(&field, &line));
         }
-        self.sort_members(from);
+        self.sort("members: [", from);
+        if name.starts_with("Metadata") {
+            self.sort("partitions: [", from);
+        }
     }
 
-    /// Puts the members of a group in order: a broker tells them in any.
-    fn sort_members(&mut self, from: usize) {
-        let Some(start) = self.lines[from..].iter().position(|line| line.ends_with("members: [")) else {
+    /// Puts the values of a list in order: a broker tells them in any.
+    fn sort(&mut self, list: &str, from: usize) {
+        let Some(start) = self.lines[from..].iter().position(|line| line.trim_start() == list) else {
             return;
         };
         let start = from + start + 1;

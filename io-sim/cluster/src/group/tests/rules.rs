@@ -263,3 +263,34 @@ fn a_new_coordinator_does_not_wait_for_syncs_of_its_predecessors_time() {
     bench.pass(1);
     assert_eq!((bench.heartbeat(&leader, 3), bench.heartbeat(&follower, 3)), ("ok".into(), "ok".into()));
 }
+
+#[test]
+fn the_first_generation_does_not_wait_for_ids_that_were_handed_out() {
+    let mut bench = Bench::new();
+    let first = bench.join("", |request| request.takes_id_first = true);
+    let other = bench.join("", |request| request.takes_id_first = true);
+    let id = |bench: &Bench, request| match &bench.answers[&request] {
+        Answer::JoinGroup(answer) => answer.member.clone(),
+        answer => panic!("{answer:?}"),
+    };
+    let member = id(&bench, first);
+    assert_ne!(member, id(&bench, other));
+    let join = bench.join(&member, |request| request.takes_id_first = true);
+    assert!(bench.answers.contains_key(&join), "nobody else has joined");
+}
+
+#[test]
+fn who_is_taken_out_while_it_joins_has_no_id_any_more() {
+    let (mut bench, leader, _) = Bench::of_two();
+    let parked = bench.join("", |_| {});
+    let ids: Vec<_> = bench.group.assignments().map(|(id, _)| id.clone()).collect();
+    assert_eq!(ids.len(), 3);
+    let again = bench.join(&leader, |_| {});
+    for id in ids {
+        bench.leave(&id, None);
+    }
+    for request in [parked, again] {
+        let Answer::JoinGroup(answer) = &bench.answers[&request] else { panic!("no join") };
+        assert_eq!((&*answer.member, answer.outcome.as_ref().err()), ("", Some(&ErrorCode::UnknownMemberId)));
+    }
+}

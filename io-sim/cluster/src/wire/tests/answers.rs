@@ -352,3 +352,51 @@ fn the_greeting_is_read_in_every_version() {
         assert_eq!((read.error_code, read.api_keys.len(), rest.len()), (0, OFFERED.len(), 0));
     }
 }
+
+#[test]
+fn what_was_asked_besides_is_told_and_nothing_else() {
+    let all = all();
+    let answer = |api: Api| &all.iter().find(|(known, _)| *known == api).unwrap().1;
+    let told = |api: Api, form: Form| {
+        let ticket = Ticket { form, ..ticket(api, api.offer().max, 1) };
+        let mut bytes = Bytes::from(encode(ticket, answer(api)).into_parts().concat()).slice(4..);
+        let key = ApiKey::try_from(api.offer().key).unwrap();
+        let version = api.offer().max;
+        ResponseHeader::decode(&mut bytes, key.response_header_version(version)).unwrap();
+        ResponseKind::decode(key, &mut bytes, version).unwrap()
+    };
+    let (plain, asks) = (
+        Form::default(),
+        Form { operations: true, cluster_operations: true, synonyms: true, endpoints: None },
+    );
+    let topic_operations = |form| match told(Api::Metadata, form) {
+        ResponseKind::Metadata(answer) => {
+            answer.topics.iter().map(|t| (t.error_code, t.topic_authorized_operations)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(topic_operations(plain).iter().all(|(_, bits)| *bits == i32::MIN));
+    assert!(topic_operations(asks).iter().any(|told| *told == (0, 3_576)));
+    assert!(topic_operations(asks).iter().all(|(code, bits)| *code == 0 || *bits == i32::MIN));
+    let group_operations = |form| match told(Api::DescribeGroups, form) {
+        ResponseKind::DescribeGroups(answer) => answer.groups[0].authorized_operations,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((group_operations(plain), group_operations(asks)), (i32::MIN, 3_400));
+    let synonyms = |form| match told(Api::DescribeConfigs, form) {
+        ResponseKind::DescribeConfigs(answer) => {
+            answer.results.iter().flat_map(|r| &r.configs).map(|config| config.synonyms.len()).sum::<usize>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((synonyms(plain), synonyms(asks)), (0, 1));
+    let cluster = |endpoints| match told(Api::DescribeCluster, Form { endpoints, ..asks }) {
+        ResponseKind::DescribeCluster(answer) => {
+            (answer.error_code, answer.brokers.is_empty(), answer.cluster_authorized_operations)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(cluster(None), (0, false, 8_096));
+    assert_eq!(cluster(Some(2)), (114, true, i32::MIN));
+    assert_eq!(cluster(Some(9)), (115, true, i32::MIN));
+}

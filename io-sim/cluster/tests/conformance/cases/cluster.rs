@@ -2,8 +2,8 @@
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeGroupsRequest, GroupId,
-    MetadataRequest, MetadataResponse, ResponseHeader, TopicName,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeGroupsRequest,
+    DescribeGroupsResponse, GroupId, MetadataRequest, MetadataResponse, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use uuid::Uuid;
@@ -191,7 +191,10 @@ async fn groups_with_authorized_operations(world: World) {
     stable(&mut client, &group).await;
     let groups = vec![GroupId(group), GroupId(world.name("unknown"))];
     let request = DescribeGroupsRequest::default().with_groups(groups);
-    client.ask(request.with_include_authorized_operations(true)).await;
+    let order = |answer: &mut DescribeGroupsResponse| {
+        answer.groups.sort_by_key(|group| group.group_id.clone());
+    };
+    client.ask_ordered(5, request.with_include_authorized_operations(true), order).await;
 }
 
 fn greeting() -> ApiVersionsRequest {

@@ -1,11 +1,11 @@
 //! The cases by area.
 
-mod admin;
 mod cluster;
 mod configs;
 mod fetch;
 mod groups;
 mod lists;
+mod members;
 mod offsets;
 mod produce;
 mod topics;
@@ -17,9 +17,9 @@ pub(crate) const AREAS: &[(&str, &[Case])] = &[
     ("fetch", fetch::CASES),
     ("list offsets", lists::CASES),
     ("topics", topics::CASES),
-    ("administration", admin::CASES),
     ("configurations", configs::CASES),
     ("cluster", cluster::CASES),
     ("groups", groups::CASES),
+    ("members", members::CASES),
     ("offsets", offsets::CASES),
 ];

@@ -1,376 +1,523 @@
-//! Topics, their configurations, and places in their logs.
+//! Topics: creating, growing, deleting.
 
-use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::offset_for_leader_epoch_request::{
-    OffsetForLeaderPartition, OffsetForLeaderTopic,
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
 };
+use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, TopicName,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DeleteTopicsResponse,
+    MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::batch::{Batch, THEN};
-use crate::client::World;
+use super::cluster::{SOME_ID, by_name, describe, id_of, metadata};
+use crate::batch::Batch;
+use crate::client::{Client, POLL, World};
 use crate::list;
-use crate::requests::{EARLIEST, LATEST, MAX_TIMESTAMP, create, delete_topics, list_offsets, produce};
+use crate::requests::{EARLIEST, create, delete_topics, fetch, list_offsets, produce};
 
 list![
     create_one,
-    create_to_validate,
-    create_twice,
-    illegal_names,
-    names_that_collide,
-    replication_too_high,
-    no_partitions,
-    defaults,
-    bad_configs,
-    the_same_topic_twice_in_a_request,
-    delete_unknown,
-    delete_by_name,
+    create_with_defaults,
+    create_only_validated,
+    create_again,
+    create_twice_in_one_request,
+    create_several_one_wrong,
+    create_with_illegal_names,
+    create_with_long_names,
+    create_with_names_that_collide,
+    create_an_internal_topic,
+    create_without_partitions,
+    create_with_too_many_replicas,
+    create_without_replicas,
+    create_with_an_assignment,
+    create_with_an_assignment_and_numbers,
+    create_with_a_gap_in_the_assignment,
+    create_with_a_replica_twice,
+    create_with_unknown_brokers,
+    create_with_uneven_replicas,
+    create_with_no_replica_of_a_partition,
+    create_with_a_partition_assigned_twice,
+    create_with_configs,
+    create_with_an_unknown_config,
+    create_with_a_bad_config,
+    create_with_a_null_config,
+    create_with_a_config_twice,
+    create_nothing,
+    create_in_old_versions,
+    delete_one,
+    delete_an_unknown_one,
+    delete_by_id,
+    delete_by_an_unknown_id,
+    delete_twice_in_one_request,
+    delete_by_name_and_id,
+    delete_with_neither_name_nor_id,
+    delete_in_old_versions,
+    delete_and_create_again,
     grow,
-    grow_unknown,
-    describe_some_configs,
-    describe_unknown_resources,
-    set_append_subtract_delete,
-    bad_changes,
-    metadata_of_one,
-    metadata_of_unknown,
-    metadata_of_illegal,
-    metadata_of_none,
-    delete_records,
-    describe_cluster,
-    versions_too_new,
-    earliest_and_latest,
-    by_time,
-    by_greatest_time,
-    an_empty_log,
-    places_unknown,
-    places_by_epoch,
-    ends_of_epochs,
+    grow_to_the_same,
+    grow_to_fewer,
+    grow_to_none,
+    grow_an_unknown_one,
+    grow_only_validated,
+    grow_twice_in_one_request,
+    grow_with_an_assignment,
+    grow_with_a_short_assignment,
+    grow_with_unknown_brokers,
+    grow_with_uneven_replicas,
+    grow_in_old_versions,
+    new_partitions_are_empty,
 ];
 
-const fn text(value: &'static str) -> StrBytes {
-    StrBytes::from_static_str(value)
+/// A topic of unset numbers.
+fn topic(name: &StrBytes) -> CreatableTopic {
+    CreatableTopic::default()
+        .with_name(TopicName(name.clone()))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+}
+
+fn topics(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
+    CreateTopicsRequest::default().with_timeout_ms(10_000).with_topics(topics)
+}
+
+fn assigned(name: &StrBytes, assignment: &[(i32, &[i32])]) -> CreatableTopic {
+    let of = |(partition, brokers): &(i32, &[i32])| {
+        CreatableReplicaAssignment::default()
+            .with_partition_index(*partition)
+            .with_broker_ids(brokers.iter().map(|broker| (*broker).into()).collect())
+    };
+    topic(name).with_assignments(assignment.iter().map(of).collect())
+}
+
+/// Creates and remembers to delete.
+async fn try_create(client: &mut Client, request: CreateTopicsRequest) {
+    for topic in &request.topics {
+        client.world.made(&topic.name.0);
+    }
+    client.ask(request).await;
+}
+
+fn more(name: &StrBytes, count: i32) -> CreatePartitionsRequest {
+    let topic = CreatePartitionsTopic::default()
+        .with_name(TopicName(name.clone()))
+        .with_count(count)
+        .with_assignments(None);
+    CreatePartitionsRequest::default().with_timeout_ms(10_000).with_topics(vec![topic])
+}
+
+fn more_assigned(name: &StrBytes, count: i32, assignment: &[&[i32]]) -> CreatePartitionsRequest {
+    let mut request = more(name, count);
+    let of = |brokers: &&[i32]| {
+        CreatePartitionsAssignment::default()
+            .with_broker_ids(brokers.iter().map(|broker| (*broker).into()).collect())
+    };
+    request.topics[0].assignments = Some(assignment.iter().map(of).collect());
+    request
+}
+
+/// Waits until a topic is as it should be: Kafka's broker learns of what its controller did a little later.
+async fn until(client: &mut Client, topic: &StrBytes, is_so: impl Fn(&MetadataResponse) -> bool) {
+    while !is_so(&client.prepare(metadata(vec![by_name(topic)])).await) {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn is_gone(answer: &MetadataResponse) -> bool {
+    answer.topics[0].error_code != 0
 }
 
 async fn create_one(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    world.made(&name);
-    client.ask(create(&name, 3, 1, &[("retention.ms", "1000")])).await;
+    let mut client = world.client().await;
+    try_create(&mut client, create(&world.name("t"), 3, 1, &[])).await;
 }
 
-async fn create_to_validate(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    client.ask(create(&name, 3, 1, &[]).with_validate_only(true)).await;
-    client.ask(metadata(&name)).await;
+async fn create_with_defaults(world: World) {
+    let mut client = world.client().await;
+    try_create(&mut client, topics(vec![topic(&world.name("t"))])).await;
+    let name = world.name("u");
+    try_create(&mut client, topics(vec![topic(&name).with_num_partitions(2)])).await;
 }
 
-async fn create_twice(world: World) {
+async fn create_only_validated(world: World) {
+    let mut client = world.client().await;
+    let name = world.name("t");
+    client.ask(create(&name, 2, 1, &[]).with_validate_only(true)).await;
+    client.ask(create(&name, 2, 9, &[]).with_validate_only(true)).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
+}
+
+async fn create_again(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
     client.ask(create(&name, 1, 1, &[])).await;
     client.ask(create(&name, 1, 1, &[]).with_validate_only(true)).await;
+    // What is wrong besides is not looked at.
+    client.ask(create(&name, 1, 9, &[("no.such", "1")])).await;
 }
 
-async fn illegal_names(world: World) {
+async fn create_twice_in_one_request(world: World) {
     let mut client = world.client().await;
-    let long = StrBytes::from_string("n".repeat(250));
-    for name in [text(""), text("."), text(".."), text("a b"), text("a/b"), text("é"), long] {
-        client.ask(create(&name, 1, 1, &[])).await;
+    let (name, other) = (world.name("t"), world.name("u"));
+    let wanted = |name| topic(name).with_num_partitions(1);
+    try_create(&mut client, topics(vec![wanted(&name), wanted(&other), wanted(&name)])).await;
+}
+
+async fn create_several_one_wrong(world: World) {
+    let mut client = world.client().await;
+    let wanted = |name: &str| topic(&world.name(name));
+    let request = topics(vec![wanted("a"), wanted("b").with_replication_factor(9), wanted("c")]);
+    try_create(&mut client, request).await;
+}
+
+async fn create_with_illegal_names(world: World) {
+    let mut client = world.client().await;
+    for name in ["", ".", "..", "a b", "a/b", "ä", "a:b", "a*"] {
+        client.ask(create(&StrBytes::from_static_str(name), 1, 1, &[])).await;
     }
 }
 
-async fn names_that_collide(world: World) {
+async fn create_with_long_names(world: World) {
+    let mut client = world.client().await;
+    let name = world.name("").to_string();
+    for length in [249, 250] {
+        let long = format!("{name}{}", "x".repeat(length - name.len()));
+        try_create(&mut client, create(&StrBytes::from_string(long), 1, 1, &[])).await;
+    }
+}
+
+async fn create_with_names_that_collide(world: World) {
     let mut client = world.client().await;
     client.topic("a.b", 1, &[]).await;
     client.ask(create(&world.name("a_b"), 1, 1, &[])).await;
+    client.ask(create(&world.name("a_b"), 1, 1, &[]).with_validate_only(true)).await;
+    let both = vec![topic(&world.name("c_d.e")), topic(&world.name("c.d_e"))];
+    try_create(&mut client, topics(both)).await;
 }
 
-async fn replication_too_high(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    for replication in [2, 0, -2] {
-        client.ask(create(&name, 1, replication, &[])).await;
+async fn create_an_internal_topic(world: World) {
+    let mut client = world.client().await;
+    client
+        .ask(create(&StrBytes::from_static_str("__cluster_metadata"), 1, 1, &[]).with_validate_only(true))
+        .await;
+}
+
+async fn create_without_partitions(world: World) {
+    let mut client = world.client().await;
+    client.ask(create(&world.name("t"), 0, 1, &[])).await;
+    client.ask(create(&world.name("t"), -2, 1, &[])).await;
+}
+
+async fn create_with_too_many_replicas(world: World) {
+    let mut client = world.client().await;
+    client.ask(create(&world.name("t"), 1, 2, &[])).await;
+    client.ask(create(&world.name("t"), 1, i16::MAX, &[])).await;
+}
+
+async fn create_without_replicas(world: World) {
+    let mut client = world.client().await;
+    client.ask(create(&world.name("t"), 1, 0, &[])).await;
+    client.ask(create(&world.name("t"), 1, -2, &[])).await;
+}
+
+async fn create_with_an_assignment(world: World) {
+    let mut client = world.client().await;
+    let name = world.name("t");
+    try_create(&mut client, topics(vec![assigned(&name, &[(1, &[1]), (0, &[1])])])).await;
+    client.has(&name, 2).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
+}
+
+async fn create_with_an_assignment_and_numbers(world: World) {
+    let mut client = world.client().await;
+    let wanted = assigned(&world.name("t"), &[(0, &[1])]);
+    client.ask(topics(vec![wanted.clone().with_num_partitions(1)])).await;
+    client.ask(topics(vec![wanted.clone().with_replication_factor(1)])).await;
+    client.ask(topics(vec![wanted.with_num_partitions(1).with_replication_factor(1)])).await;
+}
+
+/// Asks for a topic with an assignment that should be refused.
+async fn assignment(world: &World, assignment: &[(i32, &[i32])]) {
+    let mut client = world.client().await;
+    try_create(&mut client, topics(vec![assigned(&world.name("t"), assignment)])).await;
+}
+
+async fn create_with_a_gap_in_the_assignment(world: World) {
+    assignment(&world, &[(0, &[1]), (2, &[1])]).await;
+    assignment(&world, &[(1, &[1])]).await;
+    assignment(&world, &[(-1, &[1])]).await;
+}
+
+async fn create_with_a_replica_twice(world: World) {
+    assignment(&world, &[(0, &[1, 1])]).await;
+}
+
+async fn create_with_unknown_brokers(world: World) {
+    assignment(&world, &[(0, &[99])]).await;
+    assignment(&world, &[(0, &[-1])]).await;
+}
+
+async fn create_with_uneven_replicas(world: World) {
+    assignment(&world, &[(0, &[1]), (1, &[1, 2])]).await;
+}
+
+async fn create_with_no_replica_of_a_partition(world: World) {
+    assignment(&world, &[(0, &[])]).await;
+    assignment(&world, &[(0, &[1]), (1, &[])]).await;
+}
+
+async fn create_with_a_partition_assigned_twice(world: World) {
+    assignment(&world, &[(0, &[1]), (0, &[1])]).await;
+}
+
+async fn create_with_configs(world: World) {
+    let mut client = world.client().await;
+    let configs = [("cleanup.policy", "compact"), ("retention.ms", "12345"), ("min.insync.replicas", "1")];
+    try_create(&mut client, create(&world.name("t"), 1, 1, &configs)).await;
+}
+
+async fn create_with_an_unknown_config(world: World) {
+    let mut client = world.client().await;
+    client.ask(create(&world.name("t"), 1, 1, &[("no.such.config", "1")])).await;
+}
+
+async fn create_with_a_bad_config(world: World) {
+    let mut client = world.client().await;
+    for (name, value) in [
+        ("retention.ms", "a week"),
+        ("retention.ms", "-2"),
+        ("cleanup.policy", "shred"),
+        ("max.message.bytes", "-1"),
+        ("max.message.bytes", "2147483648"),
+        ("min.insync.replicas", "0"),
+        ("message.timestamp.type", "createtime"),
+        ("min.cleanable.dirty.ratio", "1.1"),
+        ("preallocate", "perhaps"),
+        ("segment.bytes", "13"),
+    ] {
+        client.ask(create(&world.name("t"), 1, 1, &[(name, value)])).await;
     }
 }
 
-async fn no_partitions(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    for partitions in [0, -2] {
-        client.ask(create(&name, partitions, 1, &[])).await;
-    }
-}
-
-async fn defaults(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    world.made(&name);
-    client.ask(create(&name, -1, -1, &[])).await;
-}
-
-async fn bad_configs(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    for (config, value) in [("no.such.thing", "1"), ("retention.ms", "soon"), ("cleanup.policy", "shred")] {
-        client.ask(create(&name, 1, 1, &[(config, value)])).await;
-    }
-}
-
-async fn the_same_topic_twice_in_a_request(world: World) {
-    let (mut client, name) = (world.client().await, world.name("t"));
-    let mut request = create(&name, 1, 1, &[]);
-    request.topics.push(request.topics[0].clone());
+async fn create_with_a_null_config(world: World) {
+    let mut client = world.client().await;
+    let mut request = create(&world.name("t"), 1, 1, &[("retention.ms", "1")]);
+    request.topics[0].configs[0].value = None;
     client.ask(request).await;
 }
 
-async fn delete_unknown(world: World) {
+async fn create_with_a_config_twice(world: World) {
+    let mut client = world.client().await;
+    let twice = [("retention.ms", "1000"), ("retention.ms", "2000")];
+    try_create(&mut client, create(&world.name("t"), 1, 1, &twice)).await;
+}
+
+async fn create_nothing(world: World) {
+    world.client().await.ask(topics(Vec::new())).await;
+}
+
+async fn create_in_old_versions(world: World) {
+    let mut client = world.client().await;
+    for version in [2, 4, 5, 6] {
+        let name = world.name(&format!("t{version}"));
+        world.made(&name);
+        let request = topics(vec![topic(&name).with_num_partitions(1).with_replication_factor(1)]);
+        client.ask_at(version, request.clone()).await;
+        client.ask_at(version, request).await;
+    }
+    // Before version 4 the numbers must be given.
+    client.ask_at(3, topics(vec![topic(&world.name("u"))])).await;
+}
+
+async fn delete_one(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.ask(delete_topics(&[name.clone()])).await;
+    until(&mut client, &name, is_gone).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
+    client.ask(list_offsets(&name, 0, EARLIEST)).await;
+    client.fetch(fetch(&name, 0, 0)).await;
+    client.ask(produce(&name, 0, -1, Batch::of(1).bytes())).await;
+}
+
+async fn delete_an_unknown_one(world: World) {
     world.client().await.ask(delete_topics(&[world.name("t")])).await;
 }
 
-async fn delete_by_name(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    client.ask(delete_topics(std::slice::from_ref(&name))).await;
-    client.ask(delete_topics(&[name])).await;
+/// Kafka shuffles its answers to this.
+fn by_topic(answer: &mut DeleteTopicsResponse) {
+    answer.responses.sort_by_key(|topic| (topic.name.clone(), topic.error_code));
 }
 
-fn more(name: &StrBytes, count: i32) -> CreatePartitionsRequest {
-    let topic = CreatePartitionsTopic::default().with_name(TopicName(name.clone())).with_count(count);
-    CreatePartitionsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic.with_assignments(None)])
+async fn delete(client: &mut Client, request: DeleteTopicsRequest) {
+    client.ask_ordered(6, request, by_topic).await;
+}
+
+async fn delete_by_id(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    let id = id_of(&mut client, &name).await;
+    let topic = DeleteTopicState::default().with_name(None).with_topic_id(id);
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+}
+
+async fn delete_by_an_unknown_id(world: World) {
+    let mut client = world.client().await;
+    let topic = DeleteTopicState::default().with_name(None).with_topic_id(SOME_ID);
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+}
+
+async fn delete_twice_in_one_request(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    delete(&mut client, delete_topics(&[name.clone(), name])).await;
+}
+
+async fn delete_by_name_and_id(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    let id = id_of(&mut client, &name).await;
+    let topic = DeleteTopicState::default().with_name(Some(TopicName(name.clone()))).with_topic_id(id);
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+    let by_name = DeleteTopicState::default().with_name(Some(TopicName(name)));
+    let by_id = DeleteTopicState::default().with_name(None).with_topic_id(id);
+    delete(
+        &mut client,
+        DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![by_name, by_id]),
+    )
+    .await;
+}
+
+async fn delete_with_neither_name_nor_id(world: World) {
+    let mut client = world.client().await;
+    let topic = DeleteTopicState::default().with_name(None);
+    delete(&mut client, DeleteTopicsRequest::default().with_timeout_ms(5_000).with_topics(vec![topic])).await;
+}
+
+async fn delete_in_old_versions(world: World) {
+    let mut client = world.client().await;
+    for version in [1, 3, 4, 5] {
+        let name = client.topic(&format!("t{version}"), 1, &[]).await;
+        let request = DeleteTopicsRequest::default()
+            .with_timeout_ms(5_000)
+            .with_topic_names(vec![TopicName(name), TopicName(world.name("u"))]);
+        client.ask_ordered(version, request, by_topic).await;
+    }
+}
+
+async fn delete_and_create_again(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.prepare(produce(&name, 0, -1, Batch::of(3).bytes())).await;
+    let before = id_of(&mut client, &name).await;
+    client.prepare(delete_topics(&[name.clone()])).await;
+    until(&mut client, &name, is_gone).await;
+    client.ask(create(&name, 1, 1, &[])).await;
+    client.has(&name, 1).await;
+    let after = id_of(&mut client, &name).await;
+    world.note("another id", before != after);
+    client.fetch(fetch(&name, 0, 0)).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
 async fn grow(world: World) {
     let mut client = world.client().await;
-    let name = client.topic("t", 2, &[]).await;
-    for count in [1, 2, 0, -1] {
-        client.ask(more(&name, count)).await;
-    }
-    client.ask(more(&name, 3).with_validate_only(true)).await;
+    let name = client.topic("t", 1, &[]).await;
     client.ask(more(&name, 3)).await;
     client.has(&name, 3).await;
-    client.ask(metadata(&name)).await;
+    describe(&mut client, metadata(vec![by_name(&name)])).await;
 }
 
-async fn grow_unknown(world: World) {
-    world.client().await.ask(more(&world.name("t"), 3)).await;
-}
-
-fn configs(kind: i8, name: &StrBytes, keys: &[&'static str]) -> DescribeConfigsRequest {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(kind)
-        .with_resource_name(name.clone())
-        .with_configuration_keys(Some(keys.iter().map(|key| text(key)).collect()));
-    DescribeConfigsRequest::default().with_resources(vec![resource])
-}
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-
-async fn describe_some_configs(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[("retention.ms", "1000")]).await;
-    for key in ["retention.ms", "cleanup.policy", "max.message.bytes", "no.such.thing"] {
-        client.ask(configs(TOPIC, &name, &[key])).await;
-    }
-}
-
-async fn describe_unknown_resources(world: World) {
-    let mut client = world.client().await;
-    client.ask(configs(TOPIC, &world.name("t"), &["retention.ms"])).await;
-    client.ask(configs(TOPIC, &text("a b"), &["retention.ms"])).await;
-    client.ask(configs(BROKER, &text("99"), &["retention.ms"])).await;
-    client.ask(configs(77, &text("x"), &["retention.ms"])).await;
-}
-
-fn change(
-    name: &StrBytes,
-    key: &'static str,
-    operation: i8,
-    value: Option<&'static str>,
-) -> IncrementalAlterConfigsRequest {
-    let config = AlterableConfig::default()
-        .with_name(text(key))
-        .with_config_operation(operation)
-        .with_value(value.map(text));
-    let resource = AlterConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(name.clone())
-        .with_configs(vec![config]);
-    IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
-}
-
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
-
-async fn set_append_subtract_delete(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    for (operation, value) in [
-        (SET, Some("delete")),
-        (APPEND, Some("compact")),
-        (APPEND, Some("compact")),
-        (SUBTRACT, Some("delete")),
-        (DELETE, None),
-    ] {
-        client.ask(change(&name, "cleanup.policy", operation, value)).await;
-    }
-}
-
-async fn bad_changes(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    client.ask(change(&name, "no.such.thing", SET, Some("1"))).await;
-    client.ask(change(&name, "no.such.thing", DELETE, None)).await;
-    client.ask(change(&name, "retention.ms", SET, Some("soon"))).await;
-    client.ask(change(&name, "retention.ms", APPEND, Some("1"))).await;
-    client.ask(change(&name, "retention.ms", SET, None)).await;
-    client.ask(change(&name, "retention.ms", 9, Some("1"))).await;
-    client.ask(change(&world.name("unknown"), "retention.ms", SET, Some("1"))).await;
-}
-
-fn metadata(name: &StrBytes) -> MetadataRequest {
-    let topic = MetadataRequestTopic::default().with_name(Some(TopicName(name.clone())));
-    MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true)
-}
-
-async fn metadata_of_one(world: World) {
+/// Asks for so many partitions of a topic that has two.
+async fn grow_to(world: &World, count: i32) {
     let mut client = world.client().await;
     let name = client.topic("t", 2, &[]).await;
-    client.ask(metadata(&name)).await;
-    client.ask_at(5, metadata(&name)).await;
+    client.ask(more(&name, count)).await;
 }
 
-async fn metadata_of_unknown(world: World) {
+async fn grow_to_the_same(world: World) {
+    grow_to(&world, 2).await;
+}
+
+async fn grow_to_fewer(world: World) {
+    grow_to(&world, 1).await;
+}
+
+async fn grow_to_none(world: World) {
     let mut client = world.client().await;
-    client.ask(metadata(&world.name("t"))).await;
-    let id = MetadataRequestTopic::default().with_name(None).with_topic_id(uuid::Uuid::from_u128(12_345));
-    client.ask(MetadataRequest::default().with_topics(Some(vec![id]))).await;
+    let name = client.topic("t", 2, &[]).await;
+    client.ask(more(&name, 0)).await;
+    client.ask(more(&name, -1)).await;
 }
 
-async fn metadata_of_illegal(world: World) {
-    world.client().await.ask(metadata(&text("a b"))).await;
+async fn grow_an_unknown_one(world: World) {
+    let mut client = world.client().await;
+    client.ask(more(&world.name("t"), 2)).await;
+    client.ask(more(&StrBytes::from_static_str("a b"), 2)).await;
 }
 
-async fn metadata_of_none(world: World) {
-    world.client().await.ask(MetadataRequest::default().with_topics(Some(Vec::new()))).await;
-}
-
-fn delete(topic: &StrBytes, partition: i32, offset: i64) -> DeleteRecordsRequest {
-    let partition = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
-    let topic = DeleteRecordsTopic::default().with_name(TopicName(topic.clone()));
-    DeleteRecordsRequest::default()
-        .with_timeout_ms(5_000)
-        .with_topics(vec![topic.with_partitions(vec![partition])])
-}
-
-async fn delete_records(world: World) {
+async fn grow_only_validated(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.prepare(produce(&name, 0, -1, Batch::of(5).bytes())).await;
-    for (partition, offset) in [(0, 6), (0, 2), (0, 1), (0, -2), (1, 0), (0, -1)] {
-        client.ask(delete(&name, partition, offset)).await;
-    }
-    client.ask(list_offsets(&name, 0, EARLIEST)).await;
-    client.ask(delete(&world.name("unknown"), 0, 0)).await;
+    client.ask(more(&name, 2).with_validate_only(true)).await;
+    client.ask(more(&name, 1).with_validate_only(true)).await;
+    client.ask(list_offsets(&name, 1, EARLIEST)).await;
 }
 
-async fn describe_cluster(world: World) {
-    let mut client = world.client().await;
-    client.ask_at(0, DescribeClusterRequest::default()).await;
-    client.ask(DescribeClusterRequest::default().with_endpoint_type(1)).await;
-}
-
-async fn versions_too_new(world: World) {
-    let mut client = world.client().await;
-    client.send_raw(18, 99, &[]).await;
-    let frame = client.frame().await;
-    // The correlation, then the error.
-    world.note("answer", frame.map(|frame| frame.slice(..6)));
-    let request = ApiVersionsRequest::default()
-        .with_client_software_name(text("a b!"))
-        .with_client_software_version(text("1"));
-    let mut other = world.client().await;
-    let answer = other.prepare(request).await;
-    world.note("an illegal name", answer.error_code);
-}
-
-async fn earliest_and_latest(world: World) {
+async fn grow_twice_in_one_request(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.prepare(produce(&name, 0, -1, Batch::of(5).bytes())).await;
-    client.prepare(delete(&name, 0, 2)).await;
-    for version in [1, 4, 7] {
-        client.ask_at(version, list_offsets(&name, 0, EARLIEST)).await;
-        client.ask_at(version, list_offsets(&name, 0, LATEST)).await;
-    }
-    client.ask(list_offsets(&name, 0, LATEST).with_isolation_level(1)).await;
+    let other = client.topic("u", 1, &[]).await;
+    let mut request = more(&name, 2);
+    request.topics.extend(more(&other, 2).topics);
+    request.topics.extend(more(&name, 3).topics);
+    client.ask_ordered(3, request, |answer| answer.results.sort_by_key(|topic| topic.name.clone())).await;
 }
 
-async fn by_time(world: World) {
+async fn grow_with_an_assignment(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    for at in [THEN, THEN + 100] {
-        let batch = Batch { step: 10, records: 3, ..Batch::at(at) };
-        client.prepare(produce(&name, 0, -1, batch.bytes())).await;
-    }
-    for time in [0, THEN, THEN + 1, THEN + 10, THEN + 21, THEN + 120, THEN + 121] {
-        client.ask(list_offsets(&name, 0, time)).await;
+    client.ask(more_assigned(&name, 3, &[&[1], &[1]])).await;
+}
+
+async fn grow_with_a_short_assignment(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.ask(more_assigned(&name, 3, &[&[1]])).await;
+    client.ask(more_assigned(&name, 3, &[&[1], &[1], &[1]])).await;
+    client.ask(more_assigned(&name, 3, &[])).await;
+}
+
+async fn grow_with_unknown_brokers(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.ask(more_assigned(&name, 2, &[&[99]])).await;
+}
+
+async fn grow_with_uneven_replicas(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    client.ask(more_assigned(&name, 2, &[&[]])).await;
+    client.ask(more_assigned(&name, 2, &[&[1, 1]])).await;
+    client.ask(more_assigned(&name, 2, &[&[1, 2]])).await;
+}
+
+async fn grow_in_old_versions(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    for version in [0, 1, 2] {
+        client.ask_at(version, more(&name, 2 + i32::from(version))).await;
+        client.ask_at(version, more(&name, 1)).await;
     }
 }
 
-async fn by_greatest_time(world: World) {
+async fn new_partitions_are_empty(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.ask(list_offsets(&name, 0, MAX_TIMESTAMP)).await;
-    for at in [THEN, THEN + 100, THEN + 50] {
-        client.prepare(produce(&name, 0, -1, Batch { step: 10, records: 3, ..Batch::at(at) }.bytes())).await;
-    }
-    client.ask(list_offsets(&name, 0, MAX_TIMESTAMP)).await;
-}
-
-async fn an_empty_log(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    for time in [EARLIEST, LATEST, MAX_TIMESTAMP, 0] {
-        client.ask(list_offsets(&name, 0, time)).await;
-    }
-}
-
-async fn places_unknown(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    client.ask(list_offsets(&name, 1, LATEST)).await;
-    client.ask(list_offsets(&world.name("unknown"), 0, LATEST)).await;
-    client.ask(list_offsets(&name, 0, -99)).await;
-}
-
-async fn places_by_epoch(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    for epoch in [0, 1, -1] {
-        let mut request: ListOffsetsRequest = list_offsets(&name, 0, LATEST);
-        request.topics[0].partitions[0].current_leader_epoch = epoch;
-        client.ask(request).await;
-    }
-}
-
-async fn ends_of_epochs(world: World) {
-    let mut client = world.client().await;
-    let name = client.topic("t", 1, &[]).await;
-    client.prepare(produce(&name, 0, -1, Batch::of(5).bytes())).await;
-    for (partition, current, epoch) in [(0, -1, 0), (0, 0, 0), (0, 1, 0), (0, -1, 1), (0, -1, -1), (9, -1, 0)]
-    {
-        let partition = OffsetForLeaderPartition::default()
-            .with_partition(partition)
-            .with_current_leader_epoch(current)
-            .with_leader_epoch(epoch);
-        let topic = OffsetForLeaderTopic::default().with_topic(TopicName(name.clone()));
-        let request = OffsetForLeaderEpochRequest::default().with_replica_id((-1).into());
-        client.ask(request.with_topics(vec![topic.with_partitions(vec![partition])])).await;
-    }
+    client.prepare(produce(&name, 0, -1, Batch::of(3).bytes())).await;
+    client.prepare(more(&name, 2)).await;
+    client.has(&name, 2).await;
+    client.fetch(fetch(&name, 1, 0)).await;
+    client.ask(produce(&name, 1, -1, Batch::of(1).bytes())).await;
 }
