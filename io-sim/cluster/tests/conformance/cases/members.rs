@@ -36,7 +36,6 @@ list![
     an_id_that_was_handed_out_leaves,
     an_id_that_was_handed_out_is_not_a_member,
     an_id_that_was_handed_out_holds_the_second_generation,
-    a_group_of_ids_only,
     a_group_of_its_past_only,
     several_leave_at_once,
     several_leave_one_a_stranger,
@@ -307,13 +306,6 @@ async fn an_id_that_was_handed_out_holds_the_second_generation(world: World) {
     one.stays_silent("A waits for B", WHILE).await;
     two.ask(leave(&group, &b, None)).await;
     one.receive::<JoinGroupRequest>().await;
-}
-
-async fn a_group_of_ids_only(world: World) {
-    let (mut client, group) = (world.client().await, world.name("g"));
-    id(&mut client, &group, "A").await;
-    client.ask(describe(&group)).await;
-    is_listed(&mut client, &group).await;
 }
 
 async fn is_listed(client: &mut Client, group: &StrBytes) {
