@@ -144,7 +144,8 @@ impl DevClusterBuilder {
 /// # use rskafka::client::partition::{Compression, OffsetAt, UnknownTopicHandling::Retry};
 /// # use rskafka::{client::ClientBuilder, record::Record};
 /// # fn record() -> Record {
-/// #     let timestamp = rskafka::chrono::Utc::now();
+/// #     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+/// #     let timestamp = rskafka::chrono::DateTime::UNIX_EPOCH + since;
 /// #     Record { key: None, value: Some(b"hello".to_vec()), headers: Default::default(), timestamp }
 /// # }
 ///
@@ -153,7 +154,8 @@ impl DevClusterBuilder {
 /// let mut kafka = DevCluster::builder().brokers(3).start().await?;
 ///
 /// // Here with the client rskafka.
-/// let client = ClientBuilder::new(vec![kafka.bootstrap()]).build().await?;
+/// let brokers = kafka.bootstrap().split(',').map(str::to_owned).collect();
+/// let client = ClientBuilder::new(brokers).build().await?;
 /// client.controller_client()?.create_topic("orders", 1, 3, 5_000).await?;
 /// let orders = client.partition_client("orders", 0, Retry).await?;
 /// orders.produce(vec![record()], Compression::NoCompression).await?;
