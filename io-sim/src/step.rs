@@ -7,10 +7,11 @@
 //! real database's isolation.
 //!
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
-//! - `process` has the machines of one life; `client` and `broker` the two sides of connections; `calls` what an engine
+//! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
 //!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small.
 
+mod acts;
 mod ask;
 mod broker;
 mod calls;

@@ -1,7 +1,8 @@
 //! Many runs of the machines alone: their seeds, what they came to, how fast they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,11 +13,64 @@ use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::{self, Report};
 use evenkeel_sim::trace::{Detail, Hash};
 
-/// Marks that machines are known to have and that no run of this level can reach, with the reason.
+/// Branches that machines mark and that no run of this level reaches, with the reason. One that is reached after all does
+/// not belong here.
 pub const OUT_OF_REACH: &[(&str, &str)] = &[
-    ("join's answer makes no sense", "the simulated cluster answers sensibly"),
-    ("undecodable batch", "the simulated cluster's logs are whole"),
+    ("a bug stopped a partition", "there is none that is known"),
+    ("a broker told of an older life of a topic", "no topic is deleted"),
+    ("a member's subscription cannot be read", "all members are of this library"),
+    ("a topic was recreated", "no topic is deleted"),
+    ("assigned a partition of a topic without handlers", "all members have the same handlers"),
+    ("assigned a topic that was not asked for", "all members have the same topics"),
+    ("assigned the same partition twice", "leaders assign properly"),
+    ("batch halved to isolate a record", "the workload's records are well formed"),
+    ("batch refused", "the workload's records are well formed"),
+    ("commit metadata ignored", "all metadata is of this library, for the same handlers"),
+    ("commit metadata limit halved", "the cluster's limit is the library's default"),
+    ("commit refused for its own reasons", "no topic is deleted"),
+    ("impossible partition number passed over", "the cluster answers sensibly"),
+    ("inaccessible topic given up", "there are no access rights"),
+    ("join's answer makes no sense", "the cluster answers sensibly"),
+    ("late limits ignored", "each question is answered once"),
+    ("late metadata ignored", "each question is answered once"),
+    ("late produce answer ignored", "each question is answered once"),
+    ("limit not told", "there are no access rights"),
+    ("missing topic given up", "all topics are there from the beginning"),
+    ("moved without an assignment", "each half of a member knows what the other does"),
+    ("other partitions than were assigned", "no topic grows"),
+    ("outcome of an unknown call ignored", "each call ends once"),
+    ("position past the end of the log", "no log is cut"),
+    ("read twice, not handed out again", "no fetch reaches back"),
+    ("retention overtook the group", "nothing is deleted"),
+    ("started twice", "the engine starts a member once"),
+    ("stopped twice", "there is no second signal"),
+    ("stopped without waiting for the coordinator", "there is no second signal"),
+    ("stopped without waiting for the owner", "there is no second signal"),
+    ("submission after close refused", "the engine submits nothing after it has closed"),
+    ("the assignment cannot be read", "all leaders are of this library"),
+    ("undecodable batch", "logs are whole"),
 ];
+
+/// All marks in the sources of the machines of a checkout, without those of their tests.
+///
+/// # Panics
+/// If the sources cannot be read.
+#[must_use]
+pub fn marks_of(machines: &Path) -> BTreeSet<String> {
+    let mut marks = BTreeSet::new();
+    for entry in std::fs::read_dir(machines).expect("the machines' sources are there") {
+        let path = entry.expect("the sources can be listed").path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() && name != "tests" {
+            marks.extend(marks_of(&path));
+        } else if name.ends_with(".rs") && !["tests.rs", "marks.rs"].contains(&&*name) {
+            let text = std::fs::read_to_string(&path).expect("a source can be read");
+            let hits = text.split("hit(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            marks.extend(hits.map(str::to_owned));
+        }
+    }
+    marks
+}
 
 /// What many runs came to.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +159,18 @@ impl Steps {
         }
         self.elapsed += other.elapsed;
         self.steps += other.steps;
+    }
+
+    /// Marks that were not reached and are not known to be out of reach, and those that are said to be and were reached.
+    #[must_use]
+    pub fn surprises(&self, known: &BTreeSet<String>) -> Vec<String> {
+        let reached: BTreeSet<_> = self.marks.keys().map(|(_, mark)| *mark).collect();
+        let excused: BTreeSet<_> = OUT_OF_REACH.iter().map(|(mark, _)| *mark).collect();
+        let missed = known.iter().filter(|mark| !reached.contains(&***mark) && !excused.contains(&***mark));
+        let missed = missed.map(|mark| format!("never reached: {mark}"));
+        missed
+            .chain(reached.intersection(&excused).map(|mark| format!("reached after all: {mark}")))
+            .collect()
     }
 
     /// In a line, what was done and how fast.

@@ -10,7 +10,7 @@ use evenkeel_sim::step::planted::Class;
 use evenkeel_sim::step::{self, Plan};
 use evenkeel_sim::trace::Detail;
 use sim_tests::planted::Table;
-use sim_tests::steps::Steps;
+use sim_tests::steps::{Steps, marks_of};
 
 const SEEDS: std::ops::Range<u64> = 0..10_000;
 /// Each so-manieth seed is run again.
@@ -30,6 +30,9 @@ fn every_run_comes_to_rest_and_every_law_holds_in_any_company() {
     for chance in Chance::ALL.iter().filter(|chance| chance.family() != Family::Clocks) {
         assert!(steps.struck.contains_key(chance), "{} never struck", chance.name());
     }
+    let machines = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/machine");
+    let surprises = steps.surprises(&marks_of(&machines));
+    assert!(surprises.is_empty(), "{surprises:#?}");
     // Once more, backwards, on other threads, each after other runs than before.
     let again: Vec<u64> = SEEDS.rev().step_by(AGAIN as usize).collect();
     std::thread::scope(|scope| {

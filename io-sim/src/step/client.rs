@@ -69,6 +69,7 @@ enum SeatState {
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) life: Life,
+    since: Time,
     limit: Time,
     what: What,
 }
@@ -141,8 +142,8 @@ impl World {
     }
 
     fn expect(&mut self, ticket: Ticket, life: Life, limit: Duration, what: What) {
-        let limit = self.now + limit;
-        self.pending.insert(ticket, Pending { life, limit, what });
+        let (since, limit) = (self.now, self.now + limit);
+        self.pending.insert(ticket, Pending { life, since, limit, what });
         self.limits.insert((limit, ticket));
     }
 
@@ -263,6 +264,11 @@ impl World {
     /// Who waits with a ticket, if anybody does.
     pub(super) fn waits(&self, ticket: Ticket) -> Option<Life> {
         self.pending.get(&ticket).map(|pending| pending.life)
+    }
+
+    /// How many requests wait on connections of before this time, which may have fallen silent.
+    pub(super) fn waiting_since_before(&self, time: Time) -> usize {
+        self.pending.values().filter(|pending| pending.since < time).count()
     }
 
     /// A process is gone, and with it whatever it waited for.

@@ -161,14 +161,16 @@ bugs! {
     SentInReverse A "sent-in-reverse",
 }
 
-/// A call of a handler and its events.
-type Called = (HandlerId, Vec<Ready<Item>>);
+/// A call's handler and events.
+type Work = (HandlerId, Vec<Ready<Item>>);
 
 /// What planted bugs remember. Empty without one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
-    runs: BTreeMap<(usize, CallId), Called>,
+    runs: BTreeMap<(usize, CallId), Work>,
     first_done: BTreeSet<(usize, EventNo)>,
+    held: BTreeSet<(usize, EventNo)>,
+    late: BTreeMap<usize, Result<(), PortError>>,
     last_commit: BTreeMap<usize, RequestId>,
     commits_out: BTreeMap<usize, CommitRequest>,
     commit_failures: BTreeMap<usize, u32>,
@@ -176,8 +178,8 @@ pub(super) struct Memory {
     read: BTreeMap<(usize, TopicPartition), Offset>,
     assigned: BTreeMap<TopicPartition, u32>,
     draining: BTreeSet<usize>,
-    failed: BTreeMap<usize, (CallId, HandlerId, Vec<Ready<Item>>)>,
-    ghosts: Vec<(usize, CallId, HandlerId, Vec<Ready<Item>>)>,
+    failed: BTreeMap<usize, (CallId, Work)>,
+    ghosts: Vec<(usize, CallId, Work)>,
     count: u64,
 }
 
@@ -263,20 +265,21 @@ impl World {
                     (Planted::PanicIsSuccess, Outcome::Panicked)
                     | (Planted::UndecodableIsSuccess, Outcome::Undecodable) => Outcome::Done,
                     (Planted::WorldIsAttempt, Outcome::World) => Outcome::Failed,
-                    (Planted::BatchHeld, Outcome::Failed | Outcome::Permanent) if events.len() > 1 => {
-                        Outcome::World
-                    }
+                    (Planted::BatchHeld, Outcome::Done) if self.is_held(process, &events) => Outcome::Failed,
                     (Planted::RetryBeside, Outcome::Failed) => {
-                        self.haunt(process, call, handler, events.clone(), Duration::from_secs(1));
+                        self.haunt(process, call, (handler, events.clone()), Duration::from_secs(1));
                         Outcome::Done
                     }
                     (_, outcome) => outcome,
                 };
+                if events.len() > 1 && outcome != Outcome::Done {
+                    self.scratch.held.extend(events.iter().map(|ready| (process, ready.record.event)));
+                }
                 if outcome == Outcome::Done {
                     self.scratch.first_done.extend(events.iter().map(|ready| (process, ready.record.event)));
                 }
                 if outcome == Outcome::Failed {
-                    self.scratch.failed.insert(process, (call, handler, events));
+                    self.scratch.failed.insert(process, (call, (handler, events)));
                 }
                 Input::Finished { call, outcome, waited }
             }
@@ -285,10 +288,10 @@ impl World {
                 *self.scratch.commit_failures.entry(process).or_default() += u32::from(refused);
                 let known = self.scratch.last_commit.get(&process).copied();
                 self.scratch.commits_out.remove(&process);
-                let id = match (bug, known) {
-                    (Planted::LateCommitAnswer, Some(known)) => known,
-                    _ => id,
-                };
+                if bug == Planted::LateCommitAnswer && known != Some(id) {
+                    self.scratch.late.insert(process, outcome.map(drop));
+                    return None;
+                }
                 Input::CommitDone { id, outcome }
             }
             Input::Committed { id, outcome: Ok(mut stored) } => {
@@ -355,6 +358,13 @@ impl World {
                     self.scratch.committed.insert((process, commit.at.clone()), commit.offset);
                 }
                 self.scratch.commits_out.insert(process, request.clone());
+                if let Some(late) = self.scratch.late.remove(&process) {
+                    let outcome = late.map(|()| vec![Ok(()); request.commits.len()]);
+                    let input = consumer::Input::CommitDone { id, outcome };
+                    let input = Input::Member(member::Input::Consumer(input));
+                    // Answered before it was sent, it is not sent any more.
+                    return self.feed_as_it_is(process, "commit", input);
+                }
                 Action::Commit { id, coordinator, request }
             }
             Action::Fetch { id, broker, mut request } => {
@@ -368,6 +378,11 @@ impl World {
             other => other,
         };
         self.act_as_it_is(process, action);
+    }
+
+    /// Whether these were in a batch that failed.
+    fn is_held(&self, process: usize, events: &[Ready<Item>]) -> bool {
+        events.iter().all(|ready| self.scratch.held.contains(&(process, ready.record.event)))
     }
 
     fn distort_commits(&mut self, process: usize, bug: Planted, request: &mut CommitRequest) {
@@ -425,23 +440,16 @@ impl World {
     }
 
     /// A call that the machine knows nothing of happens later.
-    fn haunt(
-        &mut self,
-        process: usize,
-        call: CallId,
-        handler: HandlerId,
-        events: Vec<Ready<Item>>,
-        after: Duration,
-    ) {
+    fn haunt(&mut self, process: usize, call: CallId, work: Work, after: Duration) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
-        self.scratch.ghosts.push((process, call, handler, events));
+        self.scratch.ghosts.push((process, call, work));
         self.plan_at(self.now + after, Todo::Haunt(life));
     }
 
     pub(super) fn haunted(&mut self, life: crate::history::Life) {
         let process = usize::from(life.process);
         let Some(nth) = self.scratch.ghosts.iter().position(|(of, ..)| *of == process) else { return };
-        let (_, call, handler, events) = self.scratch.ghosts.remove(nth);
+        let (_, call, (handler, events)) = self.scratch.ghosts.remove(nth);
         if self.processes[process].present.as_ref().is_some_and(|p| p.life == life && !p.paused) {
             self.begin_call(process, call, handler, events);
         }
@@ -452,6 +460,7 @@ impl World {
         match action {
             group::Action::Assigned { membership, partitions } => {
                 self.scratch.draining.remove(&process);
+                self.scratch.last_commit.remove(&process);
                 for at in &partitions {
                     *self.scratch.assigned.entry(at.clone()).or_default() += 1;
                 }
@@ -487,9 +496,9 @@ impl World {
 
     fn let_survive(&mut self, process: usize) {
         if self.bug() == Some(Planted::RetrySurvives)
-            && let Some((call, handler, events)) = self.scratch.failed.remove(&process)
+            && let Some((call, work)) = self.scratch.failed.remove(&process)
         {
-            self.haunt(process, call, handler, events, Duration::from_secs(4));
+            self.haunt(process, call, work, Duration::from_secs(4));
         }
     }
 }

@@ -35,6 +35,10 @@ impl World {
                 }
             }
         }
+        let old = self.waiting_since_before(self.plan.quiet_at);
+        if old > 0 {
+            pending.push(format!("{old} requests of before the quiet are not answered"));
+        }
         if !pending.is_empty() && !all {
             return pending;
         }

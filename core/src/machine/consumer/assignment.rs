@@ -115,6 +115,9 @@ impl<P: Kept> Consumer<P> {
     }
 
     pub(super) fn on_lost(&mut self) {
+        if matches!(self.standing, Standing::Draining { .. }) {
+            self.tell_uncommitted();
+        }
         self.forget_assignment();
         self.standing = Standing::Unassigned;
     }
@@ -136,14 +139,19 @@ impl<P: Kept> Consumer<P> {
         if !overdue && (self.live_calls > 0 || self.commits.unfinished(&self.partitions)) {
             return;
         }
+        self.tell_uncommitted();
+        self.forget_assignment();
+        self.standing = Standing::Unassigned;
+        self.act(Action::Released);
+    }
+
+    /// A drain ends: what it could not commit will be delivered again.
+    fn tell_uncommitted(&mut self) {
         let partitions = self.partitions.iter().filter(|(_, partition)| partition.has_news()).count();
         if partitions > 0 {
             self.marks.hit("released with settled events uncommitted");
             self.notice(Notice::Uncommitted { partitions });
         }
-        self.forget_assignment();
-        self.standing = Standing::Unassigned;
-        self.act(Action::Released);
     }
 
     fn cancel_calls(&mut self) {

@@ -222,6 +222,20 @@ fn lost_in_the_middle_of_giving_up_is_the_end_of_it() {
     assert_eq!(member.machine.deadline(), None);
 }
 
+/// The last commit is never answered, and the group gives the partitions to another.
+#[test]
+fn what_is_lost_in_the_middle_of_giving_up_is_told_if_something_was_settled() {
+    for settled in [false, true] {
+        let mut member = member();
+        if settled {
+            member.done("charge orders/0@0");
+        }
+        member.revoke(10 * SECOND);
+        member.handle(Input::Lost);
+        assert_eq!(member.notices().contains(&Notice::Uncommitted { partitions: 1 }), settled);
+    }
+}
+
 #[test]
 fn what_a_call_of_an_ended_assignment_brings_settles_nothing_of_the_next() {
     let mut member = member();
