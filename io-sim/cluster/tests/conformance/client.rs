@@ -277,7 +277,8 @@ impl Client {
 
     /// Writes down whether nothing comes for a while.
     pub(crate) async fn stays_silent(&mut self, what: &str, wait: Duration) {
-        let silent = timeout(wait, self.stream.readable()).await.is_err();
+        // Not `readable`: that is remembered from an earlier answer.
+        let silent = timeout(wait, self.stream.peek(&mut [0])).await.is_err();
         self.world.note(what, if silent { "parked" } else { "answered" });
     }
 }

@@ -1,7 +1,20 @@
-//! Where Apache Kafka is.
+//! Where Apache Kafka is, and when it can be compared with.
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{FindCoordinatorRequest, GroupId, InitProducerIdRequest, OffsetFetchRequest};
+use tokio::time::{sleep, timeout};
+
+use crate::client::{POLL, World};
+
+/// Longer than a new Kafka takes to make its own topics.
+const WARM: Duration = Duration::from_secs(60);
+
+/// So many that each of the fifty partitions of `__consumer_offsets` has some of them.
+const GROUPS: usize = 1_000;
 
 /// The address of one broker of Apache Kafka, started if need be.
 pub(crate) fn address() -> Result<String, String> {
@@ -24,4 +37,28 @@ fn started() -> Result<String, String> {
         format!("Kafka cannot be started; set EVENKEEL_TEST_KAFKA to the address of one. {said}")
     };
     address.map(str::to_owned).ok_or_else(why)
+}
+
+/// Waits until Kafka gives out producer ids and coordinates groups: a new one makes what these need when first asked,
+/// and until then answers what depends on the moment.
+pub(crate) async fn warm(address: &str) -> Result<(), String> {
+    let world = World::new(address, format!("c{}-warm", std::process::id()));
+    let warmed = async {
+        let mut client = world.client().await;
+        let names: Vec<_> = (0..GROUPS).map(|number| world.name(&number.to_string())).collect();
+        let group = |name| OffsetFetchRequestGroup::default().with_group_id(GroupId(name)).with_topics(None);
+        let offsets = OffsetFetchRequest::default().with_groups(names.iter().cloned().map(group).collect());
+        let coordinators = FindCoordinatorRequest::default().with_coordinator_keys(names);
+        let producer =
+            InitProducerIdRequest::default().with_transactional_id(None).with_producer_id((-1).into());
+        while client.prepare(coordinators.clone()).await.coordinators.iter().any(|one| one.error_code != 0)
+            || client.prepare(offsets.clone()).await.groups.iter().any(|group| group.error_code != 0)
+            || client.prepare(producer.clone()).await.error_code != 0
+        {
+            sleep(POLL).await;
+        }
+    };
+    let late =
+        format!("Kafka at {address} does not coordinate groups or give out producer ids after {WARM:?}");
+    timeout(WARM, warmed).await.map_err(|_| late)
 }

@@ -35,6 +35,11 @@ pub(crate) const DIFFERENCES: &[Known] = &[
         why: "there are no transactions: the mark is kept and means nothing",
     },
     Known {
+        area: "produce",
+        case: "null_records",
+        why: "Kafka fails inside and never answers a produce without records; the cluster says what is wrong",
+    },
+    Known {
         area: "fetch",
         case: "partition_limit_between_two_batches",
         why: "the cluster answers whole batches; the half of a batch that Kafka sends at the limit is thrown away by consumers",
@@ -73,6 +78,11 @@ pub(crate) const DIFFERENCES: &[Known] = &[
         area: "configurations",
         case: "an_unknown_operation",
         why: "Kafka fails inside and says UNKNOWN_SERVER_ERROR; the cluster says what is wrong",
+    },
+    Known {
+        area: "members",
+        case: "a_follower_leaves_while_it_syncs",
+        why: "Kafka never answers the sync of a member that has left meanwhile; the cluster says that it is no member",
     },
 ];
 

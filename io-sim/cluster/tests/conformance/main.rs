@@ -74,7 +74,11 @@ fn main() -> ExitCode {
     // A case that breaks is told of with the others.
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let outcomes = runtime.block_on(LocalSet::new().run_until(run(&kafka, filter)));
+    let local = LocalSet::new();
+    if let Err(error) = runtime.block_on(local.run_until(kafka::warm(&kafka))) {
+        return report::fail(&error);
+    }
+    let outcomes = runtime.block_on(local.run_until(run(&kafka, filter)));
     report::print(&outcomes);
     if outcomes.is_empty() {
         return report::fail(&format!("no case has {filter:?} in its name"));
