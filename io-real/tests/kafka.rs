@@ -17,9 +17,9 @@ use evenkeel_core::model::{
     TopicPartition, WallTime,
 };
 use evenkeel_core::ports::{
-    Broker, Commit, CommitRequest, Coordinator, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition,
-    HeartbeatRequest, JoinAnswer, JoinRequest, LeaveRequest, ListOffset, NewTopic, OutgoingRecord, PortError,
-    ProduceRequest, Protocol, StartAt, StoredOffset, SyncRequest,
+    Broker, Commit, CommitRequest, Coordinator, EpochEnd, FetchAnswer, FetchPartition, FetchRequest,
+    FetchedPartition, HeartbeatRequest, JoinAnswer, JoinRequest, LeaveRequest, ListOffset, NewTopic,
+    OutgoingRecord, PortError, ProduceRequest, Protocol, StartAt, StoredOffset, SyncRequest,
 };
 use kafka_protocol::records::{Record, RecordBatchDecoder};
 
@@ -91,6 +91,7 @@ fn fetch_of(partitions: &[(TopicPartition, i64)], wait: Duration) -> FetchReques
         at: at.clone(),
         offset: Offset(*offset),
         leader_epoch: Some(LeaderEpoch(0)),
+        last_fetched_epoch: None,
         max_bytes: 1 << 20,
     };
     FetchRequest {
@@ -208,6 +209,26 @@ async fn what_was_produced_is_fetched() {
     assert_eq!(headers, [("ce_id", bytes("1")), ("empty", bytes(""))]);
     let empty = &outcomes[&at(&topic, 1)];
     assert_eq!((empty.high_watermark, empty.batches.bytes.len()), (Offset(0), 0));
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_read_of_it_says_where() {
+    let kafka = connect().await;
+    let (topic, leader) = create(&kafka, 1).await;
+    let records = vec![record(None, Some("a"), 1_000), record(None, Some("b"), 2_000)];
+    assert_eq!(produce(&kafka, at(&topic, 0), leader, records).await, Ok(Offset(0)));
+    let told = async |offset, last_fetched_epoch| {
+        let mut request = fetch_of(&[(at(&topic, 0), offset)], Duration::from_millis(100));
+        request.partitions[0].last_fetched_epoch = last_fetched_epoch;
+        let answer = only(kafka.fetch(leader, request).await.unwrap());
+        answer.map(|answer| (answer.diverging, answer.batches.bytes.is_empty()))
+    };
+    let epoch = LeaderEpoch(0);
+    assert_eq!(told(2, Some(epoch)).await, Ok((None, true)), "all was read");
+    assert_eq!(told(0, Some(epoch)).await, Ok((None, false)));
+    let left = EpochEnd { epoch, end: Offset(2) };
+    assert_eq!(told(5, Some(epoch)).await, Ok((Some(left), true)));
+    assert_eq!(told(5, None).await, Err(ErrorCode::OffsetOutOfRange), "nothing is known of what was read");
 }
 
 #[tokio::test]

@@ -363,11 +363,11 @@ fn panicked(from: Offset, high_watermark: Offset) -> Read<RecordRef> {
 }
 
 fn read(answer: FetchAnswer, asked: &FetchPartition) -> Read<RecordRef> {
-    let FetchAnswer { high_watermark, batches, .. } = answer;
+    let FetchAnswer { high_watermark, diverging, batches, .. } = answer;
     let room = (asked.max_bytes as usize).saturating_mul(MOST_UNPACKED);
     let decoded = records::decode_within(batches, asked.offset, room);
     let fault = match &decoded.ended {
-        Ended::Complete => None,
+        Ended::Complete => diverging.map(ReadFault::Diverging),
         Ended::TooShort { needs } => Some(ReadFault::TooSmall(u32::try_from(*needs).unwrap_or(u32::MAX))),
         Ended::Failed(error) => Some(ReadFault::Undecodable(error.to_string().into())),
     };
@@ -410,6 +410,7 @@ mod tests {
             at: at(number),
             offset: Offset(i64::from(number)),
             leader_epoch: None,
+            last_fetched_epoch: None,
             max_bytes: 1,
         });
         let wanted = FetchRequest {
@@ -420,7 +421,8 @@ mod tests {
         };
         let fetched = (0..3).map(|number| {
             let batches = Batches { bytes: bytes::Bytes::new(), aborted: Vec::new() };
-            let answer = FetchAnswer { log_start: Offset::ZERO, high_watermark: Offset(9), batches };
+            let answer =
+                FetchAnswer { log_start: Offset::ZERO, high_watermark: Offset(9), diverging: None, batches };
             FetchedPartition { at: at(number), outcome: Ok(answer) }
         });
         let planted = |answer, asked: &FetchPartition| {

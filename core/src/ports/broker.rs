@@ -77,6 +77,8 @@ pub struct FetchPartition {
     pub offset: Offset,
     /// The leader epoch the reader knows, so that a deposed leader is told apart.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// The leader epoch of what was read before `offset`, so that a log that was cut since is told apart.
+    pub last_fetched_epoch: Option<LeaderEpoch>,
     /// The most bytes of this partition.
     pub max_bytes: u32,
 }
@@ -97,8 +99,20 @@ pub struct FetchAnswer {
     pub log_start: Offset,
     /// Up to here records are safe with all in-sync replicas.
     pub high_watermark: Offset,
+    /// Where the log parts from what was read before; then there are no batches.
+    pub diverging: Option<EpochEnd>,
     /// The records' batches, still encoded; the last may be cut off. Decoding is the core's.
     pub batches: Batches,
+}
+
+/// The end of what a log holds of a leader epoch: what was read beyond it is there no longer. Written by a leader that
+/// was elected while it lacked records ("unclean leader election").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The largest epoch of the log that is not above the one that was asked for.
+    pub epoch: LeaderEpoch,
+    /// Where it ends.
+    pub end: Offset,
 }
 
 /// Where in a log to look.

@@ -11,7 +11,7 @@ mod error;
 mod runtime;
 
 pub use broker::{
-    Broker, CreatedTopics, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset,
+    Broker, CreatedTopics, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset,
     ListedOffset, Metadata, NewTopic, OutgoingRecord, PartitionMetadata, ProduceAnswer, ProduceRequest,
     ResourceLimits, StartAt, TopicMetadata,
 };

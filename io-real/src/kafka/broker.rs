@@ -10,8 +10,9 @@ use std::time::Duration;
 use evenkeel_core::error::{ErrorCode, Remedy};
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    Broker, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata, NewTopic,
-    PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, TopicMetadata,
+    Broker, EpochEnd, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata,
+    NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
+    TopicMetadata,
 };
 use evenkeel_core::records::{AbortedTransaction, Batches};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -313,7 +314,8 @@ pub(super) fn fetch_request(request: &FetchRequest) -> messages::FetchRequest {
             .with_partition(wanted.at.partition.0)
             .with_fetch_offset(wanted.offset.0)
             .with_partition_max_bytes(bytes_limit(wanted.max_bytes))
-            .with_current_leader_epoch(wire_epoch(wanted.leader_epoch));
+            .with_current_leader_epoch(wire_epoch(wanted.leader_epoch))
+            .with_last_fetched_epoch(wire_epoch(wanted.last_fetched_epoch));
         (&wanted.at, partition)
     }));
     let topics = topics.into_iter().map(|(topic, partitions)| {
@@ -334,9 +336,13 @@ pub(super) fn fetch_request(request: &FetchRequest) -> messages::FetchRequest {
 fn fetched_partition(partition: PartitionData) -> Result<FetchAnswer, ErrorCode> {
     refusal(partition.error_code)?;
     let aborted = partition.aborted_transactions.unwrap_or_default();
+    let diverging = &partition.diverging_epoch;
+    let diverging = known_epoch(diverging.epoch).filter(|_| diverging.end_offset >= 0);
     Ok(FetchAnswer {
         log_start: Offset(partition.log_start_offset),
         high_watermark: Offset(partition.high_watermark),
+        diverging: diverging
+            .map(|epoch| EpochEnd { epoch, end: Offset(partition.diverging_epoch.end_offset) }),
         batches: Batches {
             bytes: partition.records.unwrap_or_default(),
             aborted: aborted

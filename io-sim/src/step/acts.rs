@@ -151,6 +151,10 @@ impl World {
                 let story = format!("{life} stands at {position} of {at}, past its end, and nothing was cut");
                 self.break_law(Breach::new(Law::CommitSafety, story));
             }
+            Notice::Truncated { at, from, to } => {
+                let story = format!("{life} went back from {from} to {to} of {at}, and nothing was cut");
+                self.break_law(Breach::new(Law::CommitSafety, story));
+            }
             Notice::Blocked { .. } => self.told(process, "blocked"),
             Notice::Gap { .. } => self.told(process, "gap"),
             Notice::MetadataIgnored { .. } => self.told(process, "metadata ignored"),

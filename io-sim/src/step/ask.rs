@@ -18,9 +18,9 @@ use evenkeel_core::machine::consumer::{self, Arrival, Kept, PerPartition, Read, 
 use evenkeel_core::machine::{group, member, produce};
 use evenkeel_core::model::{MemberId, Offset, PartitionId, RequestId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    CommitRequest, FetchRequest, HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest, LeaveRequest,
-    ListOffset, ListedOffset, Metadata, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest,
-    ResourceLimits, StartAt, StoredOffset, StoredOffsets, SyncRequest, TopicMetadata,
+    CommitRequest, EpochEnd, FetchRequest, HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest,
+    LeaveRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata, PortError, ProduceAnswer,
+    ProduceRequest, ResourceLimits, StartAt, StoredOffset, StoredOffsets, SyncRequest, TopicMetadata,
 };
 use evenkeel_core::records::{self, BatchOptions, Batches, Ended, RecordRef};
 
@@ -171,7 +171,7 @@ pub(super) fn fetch(request: &FetchRequest) -> Request {
             partition: wanted.at.partition,
             leader_epoch: wanted.leader_epoch,
             offset: wanted.offset,
-            last_epoch: None,
+            last_epoch: wanted.last_fetched_epoch,
             max_bytes: wanted.max_bytes as usize,
         };
         (&wanted.at, partition)
@@ -433,7 +433,9 @@ fn read(fetched: &message::Fetched, from: Offset) -> Read<Item> {
     };
     let decoded = records::decode(Batches { bytes, aborted: Vec::new() }, from);
     let fault = match &decoded.ended {
-        Ended::Complete => None,
+        Ended::Complete => {
+            fetched.diverging.map(|(epoch, end)| ReadFault::Diverging(EpochEnd { epoch, end }))
+        }
         Ended::TooShort { needs } => Some(ReadFault::TooSmall(u32::try_from(*needs).unwrap_or(u32::MAX))),
         Ended::Failed(error) => Some(ReadFault::Undecodable(error.to_string().into())),
     };

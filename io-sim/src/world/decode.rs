@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use evenkeel_core::model::{Offset, PartitionId};
 
-/// The bytes before the runs: a version, a fingerprint of eight.
-const FIXED: usize = 9;
+/// The bytes before the runs: a version, a fingerprint of eight, a topic's id of sixteen.
+const FIXED: usize = 25;
 const CHECKSUM: usize = 4;
 
 /// What a commit's metadata says is settled beyond the offset. Nothing, if it is not written for that offset or not

@@ -20,10 +20,10 @@ use evenkeel_cluster::message::{
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, GroupName, MemberId, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    Broker, CommitRequest, Coordinator, FetchAnswer, FetchRequest, FetchedPartition, HeartbeatRequest,
-    JoinAnswer, JoinMember, JoinRequest, LeaveRequest, ListOffset, ListedOffset, Metadata, NewTopic,
-    PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, StoredOffset,
-    SyncRequest, TopicMetadata,
+    Broker, CommitRequest, Coordinator, EpochEnd, FetchAnswer, FetchRequest, FetchedPartition,
+    HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest, LeaveRequest, ListOffset, ListedOffset, Metadata,
+    NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
+    StoredOffset, SyncRequest, TopicMetadata,
 };
 use evenkeel_core::records::{self, BatchOptions, Batches};
 
@@ -350,7 +350,7 @@ impl Broker for SimKafka {
                 partition: wanted.at.partition,
                 leader_epoch: wanted.leader_epoch,
                 offset: wanted.offset,
-                last_epoch: None,
+                last_epoch: wanted.last_fetched_epoch,
                 max_bytes: wanted.max_bytes as usize,
             };
             (&wanted.at, partition)
@@ -371,6 +371,7 @@ impl Broker for SimKafka {
             let outcome = told.remove(&key(&wanted.at))?.outcome.map(|fetched| FetchAnswer {
                 log_start: fetched.log_start,
                 high_watermark: fetched.high_watermark,
+                diverging: fetched.diverging.map(|(epoch, end)| EpochEnd { epoch, end }),
                 batches: Batches { bytes: fetched.batches.concat().into(), aborted: Vec::new() },
             });
             Some(FetchedPartition { at: wanted.at, outcome })

@@ -6,12 +6,13 @@
 //! |---|---|
 //! | 1 | `0xE0` + version: the high half tells our text from others', the low half is the version, 1 |
 //! | 8 | the fingerprint of the handler set |
+//! | 16 | the topic's id, zero where it is not known |
 //! | 1 to 9 | the committed offset that the set belongs to |
 //! | 1 to 9 each | run lengths from that offset on: unsettled, settled, unsettled, settled, … |
 //! | 4 | CRC-32C of all the bytes before |
 //!
 //! Whoever may write to the group may put anything here, so reading never panics, and allocates no more than a small
-//! multiple of the text. An empty set is the empty text.
+//! multiple of the text. An empty set of a topic without an id is the empty text.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,21 +22,22 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bincode::config::standard;
 use bincode::{Decode, Encode};
 
-use super::Fingerprint;
 use super::settled::joined;
-use crate::model::Offset;
+use super::{Fingerprint, Scope};
+use crate::model::{Offset, TopicId};
 
 const FAMILY: u8 = 0xE0;
 const VERSION: u8 = 1;
 const CHECKSUM: usize = 4;
 /// A pair of run lengths, at its longest: a tag and eight bytes for each.
 const LONGEST_PAIR: usize = 18;
-const LONGEST_HEADER: usize = 18;
+const LONGEST_HEADER: usize = 34;
 
 #[derive(Debug, Encode, Decode)]
 struct Header {
     version: u8,
     handlers: [u8; 8],
+    topic: [u8; 16],
     base: i64,
 }
 
@@ -103,6 +105,16 @@ pub enum Unreadable {
         /// The offset that it was found with.
         committed: Offset,
     },
+    /// It belongs to another life of the topic, and so does the committed offset.
+    #[error(
+        "the commit was written for the topic's life with id {written_for}, and the topic now has id {present}: it was deleted and made anew"
+    )]
+    OtherTopic {
+        /// The life that the commit is of.
+        written_for: TopicId,
+        /// The life that the topic is in.
+        present: TopicId,
+    },
     /// It says what other handlers settled.
     #[error(
         "the commit's metadata was written for the handler set {written_for}, but the group now runs {running}"
@@ -118,12 +130,20 @@ pub enum Unreadable {
 /// Writes ascending runs at or beyond `base`. Takes runs only until the text is full.
 pub(super) fn encode(
     base: Offset,
-    handlers: Fingerprint,
+    scope: Scope,
     limit: MetadataLimit,
     runs: impl Iterator<Item = Range<Offset>>,
 ) -> Arc<str> {
+    if limit == MetadataLimit::NONE {
+        return Arc::from("");
+    }
     let mut buffer = [0; LONGEST_HEADER + LONGEST_PAIR];
-    let header = Header { version: FAMILY | VERSION, handlers: handlers.to_bytes(), base: base.0 };
+    let header = Header {
+        version: FAMILY | VERSION,
+        handlers: scope.handlers.to_bytes(),
+        topic: scope.topic.map_or(0, |TopicId(id)| id).to_be_bytes(),
+        base: base.0,
+    };
     let mut bytes = written(&header, &mut buffer).to_vec();
     let bare = bytes.len();
     let room = limit.bytes().saturating_sub(CHECKSUM);
@@ -137,7 +157,7 @@ pub(super) fn encode(
         bytes.extend_from_slice(pair);
         end = run.end;
     }
-    if bytes.len() == bare {
+    if bytes.len() == bare && scope.topic.is_none() {
         return Arc::from("");
     }
     let checksum = crc32c::crc32c(&bytes);
@@ -151,12 +171,8 @@ fn written<'a>(value: &impl Encode, buffer: &'a mut [u8]) -> &'a [u8] {
     &buffer[..length]
 }
 
-/// Reads ascending runs beyond `base`, if the text was written for that offset and those handlers.
-pub(super) fn decode(
-    text: &str,
-    base: Offset,
-    handlers: Fingerprint,
-) -> Result<Vec<Range<Offset>>, Unreadable> {
+/// Reads ascending runs beyond `base`, if the text was written for that offset, that topic and those handlers.
+pub(super) fn decode(text: &str, base: Offset, scope: Scope) -> Result<Vec<Range<Offset>>, Unreadable> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -174,9 +190,16 @@ pub(super) fn decode(
     if header.base != base.0 {
         return Err(Unreadable::OtherOffset { written_for: Offset(header.base), committed: base });
     }
+    let written_for = TopicId(u128::from_be_bytes(header.topic));
+    if let Some(present) = scope.topic
+        && written_for != TopicId(0)
+        && written_for != present
+    {
+        return Err(Unreadable::OtherTopic { written_for, present });
+    }
     let written_for = Fingerprint::from_bytes(header.handlers);
-    if written_for != handlers {
-        return Err(Unreadable::OtherHandlers { written_for, running: handlers });
+    if written_for != scope.handlers {
+        return Err(Unreadable::OtherHandlers { written_for, running: scope.handlers });
     }
     let mut runs: Vec<Range<Offset>> = Vec::new();
     let mut end = base;

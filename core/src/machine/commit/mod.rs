@@ -20,12 +20,14 @@
 //! - [`SettledSet`] is what lies beyond the frontier: run lengths in the commit's metadata string. The next owner of the
 //!   partition decodes it and does not hand those events to handlers again. What does not fit into [`MetadataLimit`] is
 //!   cut from the far end, which costs a redelivery, never a loss.
-//! - [`Fingerprint`] names the handlers for which "settled" was meant: another set of handlers starts from the frontier.
+//! - [`Scope`] says of what: of which life of the topic, and for which handlers. Another set of handlers starts from the
+//!   frontier, another life of the topic from the start of its log.
 //!
 //! [`frontier`]: CommitTracker::frontier
 
 mod fingerprint;
 mod metadata;
+mod scope;
 mod settled;
 mod tracker;
 mod window;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use fingerprint::Fingerprint;
 pub use metadata::{MetadataLimit, Unreadable};
+pub use scope::Scope;
 pub use settled::SettledSet;
 pub use tracker::{Admission, Broken, CommitTracker, Settlement, Snapshot};
 pub use window::Ticket;

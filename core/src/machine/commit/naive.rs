@@ -34,6 +34,8 @@ pub(super) enum Op {
     Lose { applied: bool },
     /// The process starts anew from what the coordinator keeps.
     Restart,
+    /// The log loses its last records.
+    Cut { back: u8 },
 }
 
 impl From<(u8, u8, u16)> for Op {
@@ -47,8 +49,11 @@ impl From<(u8, u8, u16)> for Op {
             12 => Self::Forge { ticket: large },
             13 => Self::Offer { limit: large % 512 },
             14 => Self::Accept,
-            _ if small % 4 == 0 => Self::Restart,
-            _ => Self::Lose { applied: small % 2 == 0 },
+            _ => match small % 8 {
+                0 => Self::Restart,
+                4 => Self::Cut { back: (large % 256) as u8 },
+                other => Self::Lose { applied: other % 2 == 0 },
+            },
         }
     }
 }
@@ -71,7 +76,7 @@ pub(super) struct Pair {
     waiting: BTreeMap<i64, Ticket>,
     settled: BTreeSet<i64>,
     inherited: SettledSet,
-    returned: Vec<Ticket>,
+    returned: Vec<(i64, Ticket)>,
 
     // The world, which outlives it.
     log: BTreeSet<i64>,
@@ -79,6 +84,8 @@ pub(super) struct Pair {
     ever_settled: BTreeSet<i64>,
     kept: Option<Commit>,
     offered: Option<Commit>,
+    /// Where the log was cut since the coordinator took what it keeps.
+    cut_since_kept: Option<i64>,
     /// Whether the tracker must offer something, changed or not.
     owed: bool,
 }
@@ -98,6 +105,7 @@ impl Pair {
             ever_settled: BTreeSet::new(),
             kept: None,
             offered: None,
+            cut_since_kept: None,
             owed: true,
         }
     }
@@ -115,6 +123,7 @@ impl Pair {
             Op::Accept => self.accept(),
             Op::Lose { applied } => self.lose(applied),
             Op::Restart => self.restart(),
+            Op::Cut { back } => self.cut(back),
         }
         self.compare();
     }
@@ -181,12 +190,12 @@ impl Pair {
         self.waiting.remove(&offset);
         self.settled.insert(offset);
         self.ever_settled.insert(offset);
-        self.returned.push(ticket);
+        self.returned.push((offset, ticket));
     }
 
     fn settle_again(&mut self, from: u16) {
         if !self.returned.is_empty() {
-            let ticket = self.returned[usize::from(from) % self.returned.len()];
+            let (_, ticket) = self.returned[usize::from(from) % self.returned.len()];
             assert_eq!(self.tracker.settle(ticket), Ok(Settlement::Repeated));
         }
     }
@@ -222,7 +231,7 @@ impl Pair {
         assert!(!self.tracker.committed(Offset(self.log_end + 1_000_000)), "nothing of the kind was offered");
         if let Some(commit) = self.offered.take() {
             assert!(self.tracker.committed(commit.snapshot.offset));
-            self.kept = Some(commit);
+            self.keep(commit);
         }
     }
 
@@ -232,9 +241,14 @@ impl Pair {
         if let Some(commit) = self.offered.take() {
             assert!(!self.tracker.committed(commit.snapshot.offset), "the answer is late");
             if applied {
-                self.kept = Some(commit);
+                self.keep(commit);
             }
         }
+    }
+
+    fn keep(&mut self, commit: Commit) {
+        self.kept = Some(commit);
+        self.cut_since_kept = None;
     }
 
     fn restart(&mut self) {
@@ -256,6 +270,35 @@ impl Pair {
         self.returned.clear();
         self.settled = self.log.range(start.0..).filter(|o| set.contains(Offset(**o))).copied().collect();
         self.inherited = set;
+        if let Some(end) = self.cut_since_kept {
+            self.follow_cut(end);
+        }
+    }
+
+    fn cut(&mut self, back: u8) {
+        self.log_end = (self.log_end - i64::from(back)).max(0);
+        self.log.split_off(&self.log_end);
+        self.ever_settled.split_off(&self.log_end);
+        self.cut_since_kept = Some(self.cut_since_kept.map_or(self.log_end, |end| end.min(self.log_end)));
+        self.offered = None;
+        self.follow_cut(self.log_end);
+    }
+
+    /// The tracker learns that the log was cut.
+    fn follow_cut(&mut self, end: i64) {
+        assert_eq!(self.tracker.cut(Offset(end)), Ok(()));
+        self.settled.split_off(&end);
+        if end < self.frontier() {
+            self.returned.clear();
+            self.settled.clear();
+        } else {
+            self.returned.retain(|(offset, _)| *offset < end);
+        }
+        self.waiting.split_off(&end);
+        self.position = self.position.min(end);
+        let inherited = self.inherited.runs().iter().map(|run| run.start..run.end.min(Offset(end)));
+        self.inherited = SettledSet::new(self.inherited.base(), inherited);
+        self.owed = true;
     }
 
     fn frontier(&self) -> i64 {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::metadata::{self, Unreadable};
-use super::{Fingerprint, MetadataLimit};
+use super::{MetadataLimit, Scope};
 use crate::model::Offset;
 
 /// Which offsets at or beyond a base are settled already, as ascending runs that neither touch nor overlap.
@@ -32,20 +32,21 @@ impl SettledSet {
         Self { base, runs: joined(base, sorted.into_iter()).collect() }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote for the same committed offset and the same handlers. The empty string,
+    /// Reads what [`encode`](Self::encode) wrote for the same committed offset and the same scope. The empty string,
     /// which is what Kafka stores when nobody gave metadata, is the empty set.
     ///
     /// # Errors
     /// [`Unreadable`] says why the text cannot be used. Then the group goes on from the committed offset as if nothing
-    /// beyond it were settled: that costs redeliveries, and is always safe.
-    pub fn decode(text: &str, base: Offset, handlers: Fingerprint) -> Result<Self, Unreadable> {
-        Ok(Self { base, runs: metadata::decode(text, base, handlers)? })
+    /// beyond it were settled: that costs redeliveries, and is always safe. Except for [`Unreadable::OtherTopic`]: the
+    /// offset itself is then one of another log.
+    pub fn decode(text: &str, base: Offset, scope: impl Into<Scope>) -> Result<Self, Unreadable> {
+        Ok(Self { base, runs: metadata::decode(text, base, scope.into())? })
     }
 
     /// The set as text of at most `limit` characters, its far end cut off if need be.
     #[must_use]
-    pub fn encode(&self, handlers: Fingerprint, limit: MetadataLimit) -> Arc<str> {
-        metadata::encode(self.base, handlers, limit, self.runs.iter().cloned())
+    pub fn encode(&self, scope: impl Into<Scope>, limit: MetadataLimit) -> Arc<str> {
+        metadata::encode(self.base, scope.into(), limit, self.runs.iter().cloned())
     }
 
     /// The offset from which on this set speaks: the commit it belongs to.

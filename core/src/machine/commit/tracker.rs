@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::window::{Ticket, Window};
-use super::{Fingerprint, MetadataLimit, SettledSet, metadata};
+use super::{MetadataLimit, Scope, SettledSet, metadata};
 use crate::model::Offset;
 
 /// What becomes of an event that was read from the log.
@@ -187,6 +187,29 @@ impl CommitTracker {
         Ok(())
     }
 
+    /// The log now ends at `end`, and goes on from there with other records: what was admitted from there on is
+    /// forgotten, and what an earlier owner settled there as well. Its tickets must not come back, since others may be
+    /// given the same numbers. The only way for the frontier to go back, and to be committed again.
+    ///
+    /// # Errors
+    /// As for [`admit`](Self::admit).
+    pub fn cut(&mut self, end: Offset) -> Result<(), Broken> {
+        self.sound()?;
+        if end < self.frontier {
+            *self = Self::new(end);
+            return Ok(());
+        }
+        self.window.cut(end);
+        self.position = self.position.min(end);
+        while self.inherited.pop_back_if(|run| run.start >= end).is_some() {}
+        if let Some(last) = self.inherited.back_mut() {
+            last.end = last.end.min(end);
+        }
+        self.revision += 1;
+        self.recommit();
+        self.verify(self.frontier).or_else(|broken| self.stop(broken))
+    }
+
     /// Takes a ticket back: every handler of its event has settled it.
     ///
     /// # Errors
@@ -211,14 +234,14 @@ impl CommitTracker {
     pub fn commit(
         &mut self,
         limit: MetadataLimit,
-        handlers: Fingerprint,
+        scope: impl Into<Scope>,
     ) -> Result<Option<Snapshot>, Broken> {
         self.sound()?;
         if !self.dirty() {
             return Ok(None);
         }
         self.verify(self.frontier).or_else(|broken| self.stop(broken))?;
-        let snapshot = self.snapshot(limit, handlers);
+        let snapshot = self.snapshot(limit, scope.into());
         if let Stored::Known { revision, snapshot: Some(stored) } = &mut self.stored
             && *stored == snapshot
         {
@@ -303,10 +326,10 @@ impl CommitTracker {
         self.inherited.front().is_some_and(|run| run.start <= offset)
     }
 
-    fn snapshot(&self, limit: MetadataLimit, handlers: Fingerprint) -> Snapshot {
+    fn snapshot(&self, limit: MetadataLimit, scope: Scope) -> Snapshot {
         let unread = self.inherited.iter().map(|run| run.start.max(self.position)..run.end);
         let runs = self.window.settled_runs().chain(unread);
-        Snapshot { offset: self.frontier, metadata: metadata::encode(self.frontier, handlers, limit, runs) }
+        Snapshot { offset: self.frontier, metadata: metadata::encode(self.frontier, scope, limit, runs) }
     }
 
     /// Moves the frontier to the lowest offset that is not settled, after the front of the window has changed.

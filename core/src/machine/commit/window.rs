@@ -111,6 +111,20 @@ impl Window {
         Settlement::Settled
     }
 
+    /// Lets go of the slots from `end` on, settled or not. Their tickets are given out anew.
+    pub(super) fn cut(&mut self, end: Offset) {
+        while self.offsets.pop_back_if(|offset| *offset >= end).is_some() {
+            self.next -= 1;
+            let index = self.block_of(self.next);
+            let bit = 1 << (self.next % BITS);
+            let block = &mut self.blocks[index];
+            self.in_flight -= usize::from(block.waiting & bit != 0);
+            block.settled &= !bit;
+            block.waiting &= !bit;
+        }
+        self.blocks.truncate((self.first % BITS + self.len() as u64).div_ceil(BITS) as usize);
+    }
+
     /// Lets go of the settled slots at the front.
     ///
     /// # Errors

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Action, Consumer, Kept, Notice, Partition, Phase, Topic};
+use super::leading::Want;
+use super::{Action, Consumer, Kept, Lanes, Notice, Partition, Phase};
 use crate::machine::backoff::Backoff;
-use crate::machine::commit::{CommitTracker, SettledSet};
+use crate::machine::commit::{CommitTracker, SettledSet, Unreadable};
 use crate::machine::group::Membership;
 use crate::model::{Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
 use crate::ports::{PortError, StoredOffset, StoredOffsets};
@@ -56,6 +57,11 @@ pub(super) struct CommittedQuery {
 }
 
 impl CommittedQuery {
+    /// What is under way is not waited for.
+    pub(super) fn ask_anew(&mut self) {
+        *self = Self { wanted: self.wanted, ..Self::default() };
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         (self.wanted && self.in_flight.is_none()).then_some(self.not_before)
     }
@@ -178,6 +184,59 @@ impl<P: Kept> Consumer<P> {
         self.commits.forget();
     }
 
+    /// A partition of the present epoch of which nothing is known.
+    pub(super) fn partition(&self, at: TopicPartition, topic: usize) -> Partition {
+        Partition {
+            at,
+            topic,
+            epoch: self.epoch,
+            phase: Phase::AwaitingCommitted,
+            tracker: CommitTracker::new(Offset::ZERO),
+            position: Offset::ZERO,
+            leader: None,
+            leader_epoch: None,
+            epoch_refused: false,
+            read_epoch: None,
+            runnable: vec![0; self.handlers.len()],
+            held: 0,
+            max_bytes: self.config.fetch_bytes,
+            want: Want::Nothing,
+            asked: None,
+            commit_refused: false,
+            paused_until: None,
+            failures: 0,
+        }
+    }
+
+    /// Cancels the calls of one topic's handlers, or of all, and forgets the events that they are about. Outcomes that
+    /// still come find nothing.
+    pub(super) fn forget_work(&mut self, topic: Option<usize>) {
+        let chosen = |of: usize| topic.is_none_or(|topic| topic == of);
+        let mut cancelled = Vec::new();
+        for (index, call) in &mut self.calls {
+            let handler = &mut self.handlers[call.handler.0];
+            if chosen(handler.config.topic) && call.deliveries.take().is_some() {
+                handler.leftover += 1;
+                cancelled.push(index);
+            }
+        }
+        self.live_calls -= cancelled.len();
+        for index in cancelled {
+            let id = self.call_id(index);
+            self.act(Action::Cancel(id));
+        }
+        for handler in self.handlers.iter_mut().filter(|handler| chosen(handler.config.topic)) {
+            handler.lanes = Lanes::default();
+            handler.due.clear();
+            handler.outstanding = 0;
+        }
+        let (handlers, partitions) = (&self.handlers, &self.partitions);
+        self.deliveries.retain(|_, delivery| !chosen(handlers[delivery.handler.0].config.topic));
+        self.events.retain(|_, event| !chosen(partitions[event.partition].topic));
+        let deliveries = &self.deliveries;
+        self.retries.retain(|entry| deliveries.contains(entry.0.2 as usize));
+    }
+
     pub(super) fn query_committed(&mut self, now: Time) {
         let Standing::Assigned(membership) = &self.standing else { return };
         let coordinator = membership.coordinator;
@@ -219,7 +278,7 @@ impl<P: Kept> Consumer<P> {
             Ok(stored) => {
                 for (at, outcome) in stored {
                     match outcome {
-                        Ok(stored) => self.begin_at(&at, stored),
+                        Ok(stored) => self.begin_at(now, &at, stored),
                         Err(code) => failed = Some(PortError::Refused(code)),
                     }
                 }
@@ -252,34 +311,42 @@ impl<P: Kept> Consumer<P> {
         partition.phase == Phase::AwaitingCommitted && self.topics[partition.topic].incarnation.seen()
     }
 
-    fn begin_at(&mut self, at: &TopicPartition, stored: Option<StoredOffset>) {
+    fn begin_at(&mut self, now: Time, at: &TopicPartition, stored: Option<StoredOffset>) {
         let Some(&slot) = self.places.get(at) else { return };
-        let partition = &mut self.partitions[slot];
-        if partition.phase != Phase::AwaitingCommitted {
+        let Partition { phase, topic, .. } = self.partitions[slot];
+        if phase != Phase::AwaitingCommitted {
             return;
         }
         let Some(stored) = stored else {
             return self.set_phase(slot, Phase::AwaitingStart);
         };
-        let Topic { fingerprint, .. } = self.topics[partition.topic];
-        let settled = if stored.metadata.is_empty() {
-            SettledSet::empty(stored.offset)
-        } else {
-            SettledSet::decode(&stored.metadata, stored.offset, fingerprint).unwrap_or_else(|reason| {
+        let scope = self.topics[topic].scope();
+        let settled = match SettledSet::decode(&stored.metadata, stored.offset, scope) {
+            Ok(settled) => settled,
+            Err(Unreadable::OtherTopic { written_for, .. })
+                if !self.topics[topic].incarnation.is_older(now, written_for) =>
+            {
+                // The look may have been at a broker that lags.
+                self.marks.hit("a commit of a life that no look has told");
+                return self.survey.want(now);
+            }
+            Err(reason) => {
                 self.marks.hit("commit metadata ignored");
-                let reason = reason.to_string().into();
-                self.actions.push_back(Action::Notice(Notice::MetadataIgnored { at: at.clone(), reason }));
+                self.notice(Notice::MetadataIgnored { at: at.clone(), reason: reason.to_string().into() });
+                if let Unreadable::OtherTopic { .. } = reason {
+                    return self.begin_at_start(now, slot, Offset::ZERO);
+                }
                 SettledSet::empty(stored.offset)
-            })
+            }
         };
+        let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::resume(stored.offset, &settled);
         partition.position = stored.offset;
         partition.read_epoch = stored.leader_epoch;
-        partition.phase = Phase::Reading;
-        self.reconsider(slot);
+        self.set_phase(slot, Phase::Reading);
     }
 
-    /// The start of a partition's log, for a group that has none committed: resolved once, then committed.
+    /// The start of a partition's log, for a group that has nothing committed for it: resolved once, then committed.
     pub(super) fn begin_at_start(&mut self, now: Time, slot: usize, start: Offset) {
         let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::new(start);

@@ -127,8 +127,8 @@ impl<P: Kept> Consumer<P> {
             if !partition.is_to_commit() {
                 continue;
             }
-            let fingerprint = self.topics[partition.topic].fingerprint;
-            let snapshot = match partition.tracker.commit(self.commits.limit, fingerprint) {
+            let scope = self.topics[partition.topic].scope();
+            let snapshot = match partition.tracker.commit(self.commits.limit, scope) {
                 Ok(Some(snapshot)) => snapshot,
                 Ok(None) => continue,
                 Err(bug) => {

@@ -5,6 +5,9 @@
 //! committed at once. The committed position is not asked for: a cluster deletes it with the topic, so what could be
 //! found is a commit of this member for the old log that arrived late, and going on there would skip events.
 //!
+//! Whoever begins to read asks, and may find such a commit of somebody who had not heard yet. So commits carry the id.
+//! One of an older life is not gone on from; one of a life that no look has told yet waits for a look.
+//!
 //! Brokers learn of a new topic one after another, so one that lags may go on telling the old id. An id that was
 //! replaced is therefore not believed, unless no look tells another one for [`BELIEVED_AFTER`]: then it was the one
 //! before that was wrong. So the member changes its mind once in that time at most, whatever brokers say.
@@ -12,10 +15,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::leading::Want;
-use super::{Action, Consumer, Kept, Notice, Partition, Phase};
-use crate::machine::commit::CommitTracker;
-use crate::model::{Offset, Time, TopicId, TopicPartition};
+use super::{Consumer, Kept, Notice, Partition, Phase};
+use crate::model::{Time, TopicId};
 use crate::ports::PartitionMetadata;
 
 /// How long an id that was replaced must be told, and no other, until it is believed.
@@ -35,6 +36,8 @@ pub(super) struct Incarnation {
     replaced: VecDeque<TopicId>,
     /// Since when looks tell replaced ids only.
     doubted: Option<Time>,
+    /// Since when commits are found that are of another life.
+    foreign: Option<Time>,
 }
 
 /// What a look says of a topic's life.
@@ -49,11 +52,15 @@ pub(super) enum Told {
 }
 
 impl Incarnation {
-    /// A new assignment begins, which asks for its positions itself: whatever life is told first is theirs.
+    /// A new assignment begins, which asks for its positions itself: whatever life is told first is theirs, unless it
+    /// was replaced before.
     pub(super) fn forget_present(&mut self) {
-        self.seen = false;
-        self.id = None;
-        self.doubted = None;
+        *self = Self { replaced: std::mem::take(&mut self.replaced), ..Self::default() };
+    }
+
+    /// Which life is read; `None` until a broker tells.
+    pub(super) const fn id(&self) -> Option<TopicId> {
+        self.id
     }
 
     /// Whether positions may be asked for. Not before the first look: they could be of a life that ends in between, and
@@ -64,25 +71,30 @@ impl Incarnation {
 
     /// A look tells this id.
     pub(super) fn told(&mut self, now: Time, id: Option<TopicId>) -> Told {
-        self.seen = true;
-        let Some(id) = id else { return Told::Present };
-        let Some(present) = self.id.filter(|present| *present != id) else {
-            self.replaced.retain(|old| *old != id);
-            self.id = Some(id);
-            self.doubted = None;
+        let Some(id) = id else {
+            self.seen = true;
             return Told::Present;
         };
         if self.replaced.contains(&id) && *self.doubted.get_or_insert(now) + BELIEVED_AFTER > now {
             return Told::Old;
         }
+        self.seen = true;
+        self.doubted = None;
+        let present = self.id.replace(id).filter(|present| *present != id);
         self.replaced.retain(|old| *old != id);
+        let Some(present) = present else { return Told::Present };
         self.replaced.push_back(present);
         if self.replaced.len() > REMEMBERED {
             self.replaced.pop_front();
         }
-        self.id = Some(id);
-        self.doubted = None;
+        self.foreign = None;
         Told::New
+    }
+
+    /// Whether a commit for the life with this id, which is not the present one, is known to be of an older life. It is
+    /// where this id was replaced, and where no look has told it for long.
+    pub(super) fn is_older(&mut self, now: Time, id: TopicId) -> bool {
+        self.replaced.contains(&id) || *self.foreign.get_or_insert(now) + BELIEVED_AFTER <= now
     }
 }
 
@@ -97,69 +109,24 @@ impl<P: Kept> Consumer<P> {
             self.partitions.iter().filter(|(_, p)| p.topic == topic).map(|(slot, _)| slot).collect();
         for slot in slots {
             self.follow(slot, None);
-            let at = self.partitions[slot].at.clone();
+            let Partition { at, phase, .. } = &self.partitions[slot];
+            let (at, phase) = (at.clone(), *phase);
             let exists = found.iter().any(|partition| partition.partition == at.partition);
             self.epoch = self.epoch.next();
             let mut fresh = self.partition(at, topic);
-            // A partition that the new topic lacks waits for the next assignment, or for the topic to grow.
-            fresh.phase = if exists { Phase::Reading } else { Phase::AwaitingStart };
+            fresh.phase = match phase {
+                // The question is still open, and a commit tells which life it is of.
+                Phase::AwaitingCommitted => Phase::AwaitingCommitted,
+                _ if exists => Phase::Reading,
+                // A partition that the new topic lacks waits for the next assignment, or for the topic to grow.
+                _ => Phase::AwaitingStart,
+            };
             self.partitions[slot] = fresh;
         }
+        // An answer that is under way speaks of the life before.
+        self.committed.ask_anew();
         // The start is something to commit.
         self.commits.due_at(now);
-    }
-
-    /// A partition of the present epoch of which nothing is known.
-    pub(super) fn partition(&self, at: TopicPartition, topic: usize) -> Partition {
-        Partition {
-            at,
-            topic,
-            epoch: self.epoch,
-            phase: Phase::AwaitingCommitted,
-            tracker: CommitTracker::new(Offset::ZERO),
-            position: Offset::ZERO,
-            leader: None,
-            leader_epoch: None,
-            epoch_refused: false,
-            read_epoch: None,
-            runnable: vec![0; self.handlers.len()],
-            held: 0,
-            max_bytes: self.config.fetch_bytes,
-            want: Want::Nothing,
-            asked: None,
-            commit_refused: false,
-            paused_until: None,
-            failures: 0,
-        }
-    }
-
-    /// Cancels the calls of one topic's handlers, or of all, and forgets the events that they are about. Outcomes that
-    /// still come find nothing.
-    pub(super) fn forget_work(&mut self, topic: Option<usize>) {
-        let chosen = |of: usize| topic.is_none_or(|topic| topic == of);
-        let mut cancelled = Vec::new();
-        for (index, call) in &mut self.calls {
-            let handler = &mut self.handlers[call.handler.0];
-            if chosen(handler.config.topic) && call.deliveries.take().is_some() {
-                handler.leftover += 1;
-                cancelled.push(index);
-            }
-        }
-        self.live_calls -= cancelled.len();
-        for index in cancelled {
-            let id = self.call_id(index);
-            self.act(Action::Cancel(id));
-        }
-        for handler in self.handlers.iter_mut().filter(|handler| chosen(handler.config.topic)) {
-            handler.lanes = super::Lanes::default();
-            handler.due.clear();
-            handler.outstanding = 0;
-        }
-        let (handlers, partitions) = (&self.handlers, &self.partitions);
-        self.deliveries.retain(|_, delivery| !chosen(handlers[delivery.handler.0].config.topic));
-        self.events.retain(|_, event| !chosen(partitions[event.partition].topic));
-        let deliveries = &self.deliveries;
-        self.retries.retain(|entry| deliveries.contains(entry.0.2 as usize));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::{
     TopicPartition,
 };
 use crate::ports::{
-    CommitRequest, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
+    CommitRequest, EpochEnd, FetchRequest, ListOffset, ListedOffset, Metadata, PortError, StoredOffsets,
 };
 use crate::records::RecordRef;
 
@@ -73,6 +73,8 @@ pub enum ReadFault {
     TooSmall(u32),
     /// The batch cannot be decoded. It is fetched again, and reported.
     Undecodable(Arc<str>),
+    /// The log was cut since the last read, and this is what is left of it.
+    Diverging(EpochEnd),
 }
 
 /// An answer for each partition.
@@ -267,7 +269,17 @@ pub enum Notice {
         /// Where reading goes on.
         to: Offset,
     },
-    /// The group's position is past the end of the log, which was cut or recreated. Reading waits.
+    /// The log was cut, and may have grown anew: records that were read are there no longer, for a leader was elected that
+    /// lacked them. Reading goes back, and so does what is committed.
+    Truncated {
+        /// The partition.
+        at: TopicPartition,
+        /// The position before.
+        from: Offset,
+        /// Where reading goes on: all from here on is new to the group.
+        to: Offset,
+    },
+    /// The group's position is past the end of the log, and nothing tells since when. Reading waits.
     PastEnd {
         /// The partition.
         at: TopicPartition,

@@ -24,6 +24,7 @@ mod reading;
 mod running;
 #[cfg(test)]
 mod tests;
+mod truncation;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -39,7 +40,7 @@ use self::assignment::Standing;
 use self::committing::Commits;
 use self::incarnation::Incarnation;
 use self::leading::{Leader, Survey, Want};
-use super::commit::{CommitTracker, Fingerprint, Ticket};
+use super::commit::{CommitTracker, Fingerprint, Scope, Ticket};
 use super::delivery::History;
 use super::lane::{LaneId, LaneKey, Lanes};
 use super::{Entropy, Machine, Marks};
@@ -49,7 +50,8 @@ use crate::model::{BrokerId, Epoch, LeaderEpoch, Offset, RequestId, Time, TopicN
 #[derive(Debug, Clone)]
 struct Event<P> {
     partition: usize,
-    ticket: Ticket,
+    /// None once the log has lost the record: then nothing is tracked.
+    ticket: Option<Ticket>,
     offset: Offset,
     weight: u32,
     unsettled: u32,
@@ -122,7 +124,7 @@ struct Partition {
     leader_epoch: Option<LeaderEpoch>,
     /// The leader does not know that epoch: the next look replaces it, even by an older one.
     epoch_refused: bool,
-    /// The leader epoch of the last record read.
+    /// The leader epoch of the last record read, or committed before.
     read_epoch: Option<LeaderEpoch>,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
     runnable: Vec<u64>,
@@ -181,6 +183,13 @@ pub struct Consumer<P> {
     last_request: u64,
     entropy: Entropy,
     marks: Marks,
+}
+
+impl Topic {
+    /// What its commits speak of.
+    fn scope(&self) -> Scope {
+        Scope { handlers: self.fingerprint, topic: self.incarnation.id() }
+    }
 }
 
 impl Partition {

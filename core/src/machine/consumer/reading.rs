@@ -73,6 +73,7 @@ impl<P: Kept> Consumer<P> {
                 at: partition.at.clone(),
                 offset: partition.position,
                 leader_epoch: partition.leader_epoch,
+                last_fetched_epoch: partition.read_epoch,
                 max_bytes: partition.max_bytes,
             });
         }
@@ -253,6 +254,7 @@ impl<P: Kept> Consumer<P> {
                 self.notice(Notice::Undecodable { at, offset, reason });
                 self.pause_partition(now, slot);
             }
+            Some(ReadFault::Diverging(left)) => return self.truncate(now, slot, left),
         }
         self.pass(now, slot, read.next);
     }
@@ -274,8 +276,8 @@ impl<P: Kept> Consumer<P> {
         partition.held += u64::from(weight);
         let handlers = self.topics[partition.topic].handlers.len();
         let unsettled = u32::try_from(handlers).unwrap_or(u32::MAX);
-        let event =
-            self.events.insert(Event { partition: slot, ticket, offset, weight, unsettled, record }) as u32;
+        let event = Event { partition: slot, ticket: Some(ticket), offset, weight, unsettled, record };
+        let event = self.events.insert(event) as u32;
         for nth in 0..handlers {
             let id = self.topics[partition.topic].handlers[nth];
             let handler = &mut self.handlers[id.0];

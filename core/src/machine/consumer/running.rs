@@ -184,9 +184,10 @@ impl<P: Kept> Consumer<P> {
             self.events.remove(delivery.event as usize);
             let partition = &mut self.partitions[slot];
             partition.held -= u64::from(weight);
-            match partition.tracker.settle(ticket) {
-                Ok(_) => self.note_progress(now, slot),
-                Err(broken) => return self.break_partition(slot, &broken.to_string()),
+            match ticket.map(|ticket| partition.tracker.settle(ticket)) {
+                None => self.marks.hit("settled what the log has lost"),
+                Some(Ok(_)) => self.note_progress(now, slot),
+                Some(Err(broken)) => return self.break_partition(slot, &broken.to_string()),
             }
         }
         self.reconsider(slot);

@@ -76,6 +76,7 @@ fn every_request_can_be_encoded_in_every_version() {
             at: at(0),
             offset: Offset(5),
             leader_epoch: Some(LeaderEpoch(3)),
+            last_fetched_epoch: Some(LeaderEpoch(2)),
             max_bytes: 1,
         }],
     };

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::{Cluster, Log, WEIGHT};
 use super::*;
+use crate::machine::commit::Scope;
 use crate::ports::Commit;
 
 /// One event for one handler: the handler, the log's number, the offset.
@@ -208,8 +209,13 @@ impl Laws {
             return;
         }
         let set = match cluster.stored.get(&log.at) {
-            Some(stored) => SettledSet::decode(&stored.metadata, stored.offset, self.fingerprint(log))
-                .unwrap_or_else(|_| SettledSet::empty(stored.offset)),
+            Some(stored) => {
+                let scope = Scope { handlers: self.fingerprint(log), topic: Some(log.id) };
+                SettledSet::decode(&stored.metadata, stored.offset, scope).unwrap_or_else(|reason| {
+                    let is_ours = !matches!(reason, Unreadable::OtherTopic { .. });
+                    SettledSet::empty(if is_ours { stored.offset } else { Offset::ZERO })
+                })
+            }
             None => SettledSet::empty(log.start),
         };
         self.resumed.insert(number, set);

@@ -16,6 +16,7 @@ mod properties;
 mod reading;
 mod recreated;
 mod running;
+mod truncation;
 mod world;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use super::*;
 use crate::error::ErrorCode;
 use crate::machine::backoff::Backoff;
-use crate::machine::commit::SettledSet;
+use crate::machine::commit::{SettledSet, Unreadable};
 use crate::machine::delivery::Outcome;
 use crate::machine::group::Membership;
 use crate::model::{Generation, GroupName, MemberId, OnFailure, Ordering, PartitionId, TopicId};
@@ -309,6 +310,10 @@ impl Member {
             _ => None,
         });
         self.handle(Input::Described { id, outcome: Ok(self.metadata.clone()) });
+    }
+
+    fn asks_committed(&self) -> bool {
+        self.has(|action| matches!(action, Action::FetchCommitted { .. }))
     }
 
     fn describes(&self) -> bool {

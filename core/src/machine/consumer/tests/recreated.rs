@@ -174,16 +174,112 @@ fn without_ids_a_leader_that_refuses_the_epoch_is_looked_up_and_its_older_epoch_
     assert!(epochs.contains(&Some(LeaderEpoch(7))), "the other one keeps the latest it knows: {epochs:?}");
 }
 
-#[test]
-fn a_new_assignment_takes_the_life_that_it_is_told_first() {
+/// A member that has heard of life 2, and is assigned anew.
+fn assigned_anew() -> Member {
     let mut member = member();
     look(&mut member, 2, &[0, 0]);
     member.handle(Input::Lost);
     member.open.clear();
     member.notices();
     member.assigned(&["orders/0"]);
+    member
+}
+
+#[test]
+fn a_new_assignment_takes_the_life_that_it_is_told_first() {
+    for id in [2, 3] {
+        let mut member = assigned_anew();
+        member.looks(id, &[7]);
+        member.committed(&[("orders/0", Some((3, "")))]);
+        assert_eq!(member.notices(), []);
+        assert_eq!(member.fetches(), ["1: orders/0@3"]);
+    }
+}
+
+#[test]
+fn a_new_assignment_does_not_take_a_life_that_was_replaced_before() {
+    let mut member = assigned_anew();
     member.looks(1, &[7]);
+    assert!(!member.asks_committed(), "a position of the old log is of no use");
+    look(&mut member, 2, &[0]);
     member.committed(&[("orders/0", Some((3, "")))]);
-    assert_eq!(member.notices(), []);
     assert_eq!(member.fetches(), ["1: orders/0@3"]);
+}
+
+/// What a member commits that has settled 3, and 5 beyond it, of the life with this id.
+fn commit_of(id: u128) -> String {
+    let settled = SettledSet::new(Offset(3), [Offset(5)..Offset(6)]);
+    let scope = Scope { handlers: Fingerprint::of(["charge"]), topic: Some(TopicId(id)) };
+    settled.encode(scope, shop().metadata_limit).to_string()
+}
+
+/// A new member that is told the life with this id.
+fn newcomer(id: u128) -> Member {
+    let mut member = Member::new(shop());
+    member.assigned(&["orders/0"]);
+    member.looks(id, &[0]);
+    member
+}
+
+#[test]
+fn a_commit_tells_which_life_it_is_of() {
+    let mut member = newcomer(2);
+    member.committed(&[("orders/0", Some((3, &commit_of(2))))]);
+    member.fetched("orders/0", "3a 4b 5a 6b");
+    assert_eq!(member.started(), ["charge orders/0@3", "charge orders/0@4"]);
+    member.done("charge orders/0@3");
+    member.pass(SECOND);
+    let request = member.open.iter().find_map(|action| match action {
+        Action::Commit { request, .. } => Some(request.clone()),
+        _ => None,
+    });
+    let commit = &request.expect("it is time").commits[0];
+    let read = |id| {
+        let scope = Scope { handlers: Fingerprint::of(["charge"]), topic: Some(TopicId(id)) };
+        SettledSet::decode(&commit.metadata, commit.offset, scope)
+    };
+    assert!(read(2).is_ok());
+    let other = Unreadable::OtherTopic { written_for: TopicId(2), present: TopicId(1) };
+    assert_eq!(read(1), Err(other));
+}
+
+#[test]
+fn a_commit_of_the_old_log_that_a_member_left_unawares_is_not_gone_on_from() {
+    let mut member = newcomer(2);
+    let since = member.now;
+    while member.fetches().is_empty() {
+        assert!(member.now.since(since) < Duration::from_secs(60), "it waits for ever");
+        if member.asks_committed() {
+            member.committed(&[("orders/0", Some((3, &commit_of(1))))]);
+        }
+        if member.describes() {
+            member.looks(2, &[0]);
+        }
+        member.pass(50);
+    }
+    let waited = member.now.since(since);
+    assert!((30..40).contains(&waited.as_secs()), "another broker may know better until {waited:?}");
+    assert_eq!(member.fetches(), ["1: orders/0@0"]);
+    assert_eq!(member.commit(), ["orders/0:0"]);
+    assert!(matches!(&member.notices()[..], [Notice::MetadataIgnored { .. }]));
+}
+
+#[test]
+fn a_commit_of_a_log_that_was_seen_to_be_replaced_is_not_waited_with() {
+    let mut member = assigned_anew();
+    member.looks(2, &[0]);
+    member.committed(&[("orders/0", Some((3, &commit_of(1))))]);
+    assert_eq!(member.fetches(), ["1: orders/0@0"]);
+}
+
+#[test]
+fn a_commit_of_a_newer_life_than_the_look_told_is_gone_on_from_once_a_look_tells_it() {
+    let mut member = newcomer(1);
+    member.committed(&[("orders/0", Some((3, &commit_of(2))))]);
+    assert_eq!(member.fetches(), Vec::<String>::new());
+    assert!(member.describes(), "at once");
+    member.looks(2, &[0]);
+    member.committed(&[("orders/0", Some((3, &commit_of(2))))]);
+    assert_eq!(member.fetches(), ["1: orders/0@3"]);
+    assert_eq!(member.commit(), Vec::<String>::new(), "and nothing goes back");
 }

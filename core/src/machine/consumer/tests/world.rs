@@ -547,6 +547,7 @@ impl World {
                 let rightly = !self.laws.knows(&self.cluster, &at);
                 self.laws.check("past the end of another log", rightly, || format!("{at}: {position}"))
             }
+            Notice::Truncated { at, .. } => self.laws.check("nothing is cut here", false, || at.to_string()),
             Notice::Recreated { topic } => self.laws.recreated(&self.cluster, &topic, self.told[&topic]),
             Notice::CommitRefused { .. } => {
                 self.laws.excuse();

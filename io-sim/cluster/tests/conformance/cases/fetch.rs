@@ -34,6 +34,11 @@ list![
     an_old_leader_epoch,
     a_future_leader_epoch,
     the_right_leader_epoch,
+    last_fetched_epoch_before_the_end,
+    last_fetched_epoch_at_the_end,
+    last_fetched_epoch_beyond_the_end,
+    a_future_last_fetched_epoch,
+    an_old_version_has_no_last_fetched_epoch,
     read_committed,
     no_such_isolation,
     unknown_topic,
@@ -223,6 +228,34 @@ async fn a_future_leader_epoch(world: World) {
 
 async fn the_right_leader_epoch(world: World) {
     believes(&world, 0).await;
+}
+
+/// Fetches after a record of this epoch, of six records of epoch 0.
+async fn has_fetched(world: &World, version: i16, epoch: i32, offset: i64) {
+    let mut client = world.client().await;
+    let topic = filled(&mut client, &[3, 3]).await;
+    let partition = fetched(0, offset).with_last_fetched_epoch(epoch);
+    client.ask_at(version, fetch_of(&topic, vec![partition])).await;
+}
+
+async fn last_fetched_epoch_before_the_end(world: World) {
+    has_fetched(&world, 12, 0, 3).await;
+}
+
+async fn last_fetched_epoch_at_the_end(world: World) {
+    has_fetched(&world, 12, 0, 6).await;
+}
+
+async fn last_fetched_epoch_beyond_the_end(world: World) {
+    has_fetched(&world, 12, 0, 7).await;
+}
+
+async fn a_future_last_fetched_epoch(world: World) {
+    has_fetched(&world, 12, 1, 3).await;
+}
+
+async fn an_old_version_has_no_last_fetched_epoch(world: World) {
+    has_fetched(&world, 11, -1, 7).await;
 }
 
 async fn read_committed(world: World) {

@@ -1,0 +1,123 @@
+//! A log that lost its last records, and has grown anew.
+
+use super::*;
+use crate::ports::EpochEnd;
+
+/// Records that a leader of this epoch wrote.
+fn read_in(epoch: i32, records: &str) -> Result<Read<Offset>, ErrorCode> {
+    Ok(Read { leader_epoch: Some(LeaderEpoch(epoch)), ..read(records) })
+}
+
+/// What is left of the log: up to `end`, of this epoch.
+fn left(epoch: i32, end: i64) -> Result<Read<Offset>, ErrorCode> {
+    let left = EpochEnd { epoch: LeaderEpoch(epoch), end: Offset(end) };
+    Ok(Read { fault: Some(ReadFault::Diverging(left)), ..read("") })
+}
+
+/// The position of the open fetch, and the epoch of what lies before it.
+fn asked(member: &Member) -> (i64, Option<i32>) {
+    let asked = member.open.iter().find_map(|action| match action {
+        Action::Fetch { request, .. } => Some(request.partitions[0].clone()),
+        _ => None,
+    });
+    let asked = asked.expect("a fetch is open");
+    (asked.offset.0, asked.last_fetched_epoch.map(|epoch| epoch.0))
+}
+
+/// A member that has read `5a 6b 7c` in epoch 3.
+fn member() -> Member {
+    let mut member = Member::reading(shop(), &[("orders/0", 5)]);
+    assert_eq!(asked(&member), (5, None));
+    member.fetched_as("orders/0", read_in(3, "5a 6b 7c"));
+    assert_eq!(asked(&member), (8, Some(3)));
+    assert_eq!(member.started().len(), 3);
+    member
+}
+
+fn truncated(from: i64, to: i64) -> Notice {
+    Notice::Truncated { at: at("orders/0"), from: Offset(from), to: Offset(to) }
+}
+
+#[test]
+fn what_now_stands_where_events_were_handled_and_committed_is_handled_too() {
+    let mut member = member();
+    for event in ["5", "6", "7"] {
+        member.done(&format!("charge orders/0@{event}"));
+    }
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:8"]);
+    member.commit_accepted();
+    member.fetched_as("orders/0", left(2, 6));
+    assert_eq!(member.notices(), [truncated(8, 6)]);
+    assert_eq!(asked(&member), (6, Some(2)));
+    assert_eq!(member.commit(), ["orders/0:6"], "whoever comes next must not pass the new records either");
+    member.commit_accepted();
+    member.fetched_as("orders/0", read_in(4, "6x 7y 8z"));
+    assert_eq!(member.started(), ["charge orders/0@6", "charge orders/0@7", "charge orders/0@8"]);
+}
+
+#[test]
+fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
+    let mut member = member();
+    member.fetched_as("orders/0", left(3, 6));
+    assert_eq!(member.cancelled, Vec::<String>::new());
+    assert_eq!(member.commit(), ["orders/0:5"]);
+    member.commit_accepted();
+    member.fetched_as("orders/0", read_in(4, "6b 7x"));
+    assert_eq!(member.started(), ["charge orders/0@7"], "6b waits for its like, which the log has lost");
+    member.done("charge orders/0@5");
+    member.done("charge orders/0@6");
+    assert_eq!(member.started(), ["charge orders/0@6"]);
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:6"]);
+    member.commit_accepted();
+    member.done("charge orders/0@6");
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:7"]);
+    assert_eq!(member.machine.in_flight(), 2, "both of offset 7");
+}
+
+#[test]
+fn a_new_member_finds_the_cut_by_the_epoch_that_was_committed_and_drops_what_was_settled_beyond() {
+    let mut member = Member::new(shop());
+    member.assigned(&["orders/0"]);
+    member.described(&[("orders", &[1])]);
+    let settled = SettledSet::new(Offset(5), [Offset(7)..Offset(9)]);
+    let metadata = settled.encode(Fingerprint::of(["charge"]), shop().metadata_limit);
+    let id = member.take("question for committed offsets", |action| match action {
+        Action::FetchCommitted { id, .. } => Some(*id),
+        _ => None,
+    });
+    let stored = StoredOffset { offset: Offset(5), leader_epoch: Some(LeaderEpoch(3)), metadata };
+    member.handle(Input::Committed { id, outcome: Ok(vec![(at("orders/0"), Ok(Some(stored)))]) });
+    assert_eq!(asked(&member), (5, Some(3)));
+    member.fetched_as("orders/0", left(2, 8));
+    assert_eq!(member.notices(), [], "nothing that was passed is lost");
+    member.fetched_as("orders/0", read_in(4, "5a 6b 7c 8d"));
+    let expected = ["charge orders/0@5", "charge orders/0@6", "charge orders/0@8"];
+    assert_eq!(member.started(), expected, "7 is what it was, 8 is another record");
+}
+
+#[test]
+fn a_leader_that_tells_of_a_cut_that_is_none_is_asked_again_later() {
+    let mut member = member();
+    for _ in 0..5 {
+        member.fetched_as("orders/0", left(3, 8));
+        assert_eq!(member.fetches(), Vec::<String>::new(), "not at once");
+        assert!(member.wait_for(10, |member| !member.fetches().is_empty()) > 0);
+        assert_eq!(asked(&member), (8, Some(3)));
+    }
+    assert_eq!(member.notices(), []);
+}
+
+#[test]
+fn while_a_drain_lasts_a_cut_is_left_to_the_next_owner() {
+    let mut member = member();
+    let (id, _) = member.take_fetch();
+    member.revoke(10 * SECOND);
+    member.handle(Input::Fetched { id, outcome: Ok(vec![(at("orders/0"), left(2, 6))]) });
+    for event in ["5", "6", "7"] {
+        member.done(&format!("charge orders/0@{event}"));
+    }
+    assert_eq!(member.commit(), ["orders/0:8"], "its epoch tells the next owner");
+}
