@@ -25,7 +25,7 @@ const MOST: u64 = i32::MAX as u64;
 /// let error = GroupSettings::default().heartbeat_interval(Duration::from_secs(9)).check().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "heartbeat_interval cannot be 9s: set at most half of session_timeout, which is 10s",
+///     "heartbeat_interval cannot be 9s: set at most a third of session_timeout, which is 10s",
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,8 @@ impl GroupSettings {
         self
     }
 
-    /// How often a heartbeat is sent. Default: 3 s. At most half of the session timeout, so that one may be lost.
+    /// How often a heartbeat is sent. Default: 3 s. At most a third of the session timeout, so that one may be
+    /// lost.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
@@ -164,8 +165,8 @@ impl GroupSettings {
         timeout("fetch_wait", self.fetch_wait)?;
         timeout("commit_interval", self.commit_interval)?;
         let Self { session_timeout: session, rebalance_timeout: rebalance, .. } = self;
-        if self.heartbeat_interval > *session / 2 {
-            let remedy = format!("set at most half of session_timeout, which is {session:?}");
+        if self.heartbeat_interval > *session / 3 {
+            let remedy = format!("set at most a third of session_timeout, which is {session:?}");
             return Err(SettingError::new(
                 "heartbeat_interval",
                 format!("{:?}", self.heartbeat_interval),
@@ -319,8 +320,8 @@ mod tests {
             ),
             (new().heartbeat_interval(zero), "heartbeat_interval cannot be 0ns: set at least 1ms"),
             (
-                new().session_timeout(Duration::from_secs(4)),
-                "heartbeat_interval cannot be 3s: set at most half of session_timeout, which is 4s",
+                new().session_timeout(Duration::from_secs(8)),
+                "heartbeat_interval cannot be 3s: set at most a third of session_timeout, which is 8s",
             ),
             (new().rebalance_timeout(zero), "rebalance_timeout cannot be 0ns: set at least 1ms"),
             (
@@ -361,7 +362,7 @@ mod tests {
     fn what_is_barely_legal_is_taken() {
         let least = Duration::from_millis(1);
         let groups = GroupSettings::default()
-            .session_timeout(2 * least)
+            .session_timeout(3 * least)
             .heartbeat_interval(least)
             .rebalance_timeout(least)
             .drain(Duration::ZERO)

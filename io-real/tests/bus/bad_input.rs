@@ -160,7 +160,7 @@ async fn a_session_that_the_brokers_do_not_allow_fails_the_start() {
     let group = fresh("hasty");
     bus.consume(topic).group(&group).idempotent("a", nothing).expect("legal");
     let second = Duration::from_secs(1);
-    let hasty = GroupSettings::default().session_timeout(second).heartbeat_interval(second / 2);
+    let hasty = GroupSettings::default().session_timeout(second).heartbeat_interval(second / 3);
     bus.group(&group, hasty).expect("legal as far as we know");
     let Err(error) = bus.start().await else { panic!("a session of a second was allowed") };
     assert!(matches!(error, StartError::Member(_)), "{error}");
