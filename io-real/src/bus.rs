@@ -161,7 +161,8 @@ impl<D> BusBuilder<D> {
 
     fn config(&self) -> Result<BusConfig, SettingError> {
         self.produce.check()?;
-        Ok(BusConfig::new(Arc::clone(&self.source)).producing(&self.produce))
+        let config = BusConfig::new(Arc::clone(&self.source)).producing(&self.produce);
+        Ok(config.answering(self.kafka.answer_limits()))
     }
 }
 

@@ -4,18 +4,20 @@
 //! hands in the ports; see the `evenkeel` crate for the real ones.
 
 mod consume;
+mod fit;
 mod herald;
 mod registry;
 mod running;
 mod setup;
 mod turns;
 
-use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use async_channel::{Receiver, Sender};
 
 pub use self::consume::{GroupSubscription, Subscription};
+pub use self::fit::AnswerLimits;
 pub use self::herald::MemberFailure;
 pub use self::running::{Leftover, Running, StartError};
 
@@ -43,13 +45,15 @@ pub struct BusConfig {
     pub source: Arc<str>,
     /// How it produces.
     pub produce: ProduceConfig,
+    /// What the connections allow, if they limit what groups can be set to.
+    pub answers: Option<AnswerLimits>,
 }
 
 impl BusConfig {
     /// The defaults, for a service of this name.
     #[must_use]
     pub fn new(source: impl Into<Arc<str>>) -> Self {
-        Self { source: source.into(), produce: ProduceConfig::default() }
+        Self { source: source.into(), produce: ProduceConfig::default(), answers: None }
     }
 
     /// Produces by these settings, which must be [legal](ProduceSettings::check).
@@ -57,6 +61,13 @@ impl BusConfig {
     pub fn producing(mut self, settings: &ProduceSettings) -> Self {
         let &ProduceSettings { batch_bytes, delivery_timeout, request_timeout } = settings;
         self.produce = ProduceConfig { batch_bytes, delivery_timeout, request_timeout, ..self.produce };
+        self
+    }
+
+    /// Refuses to start groups whose settings do not fit these limits.
+    #[must_use]
+    pub fn answering(mut self, limits: AnswerLimits) -> Self {
+        self.answers = Some(limits);
         self
     }
 }
@@ -87,7 +98,7 @@ struct Shared<R, K, D> {
     produced: Receiver<()>,
     seed: u64,
     produce_calls: AtomicU64,
-    started: AtomicBool,
+    answers: Option<AnswerLimits>,
     registry: Setup<Registry>,
     turns: OnceLock<Turns<R>>,
     observer: Setup<Option<Observer>>,
@@ -120,7 +131,7 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
             produced,
             seed,
             produce_calls: AtomicU64::new(0),
-            started: AtomicBool::new(false),
+            answers: config.answers,
             registry: Setup::default(),
             turns: OnceLock::new(),
             observer: Setup::default(),
@@ -178,14 +189,10 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// [`RegistrationError`]: an illegal name, a setting that cannot work, or a bus that has been started.
     pub fn group(&self, group: &str, settings: GroupSettings) -> Result<(), RegistrationError> {
         let group = GroupName::new(group)?;
-        if self.shared.started.load(atomic::Ordering::Acquire) {
-            return Err(RegistrationError::LateSettings { group });
-        }
         if let Err(cause) = settings.check() {
             return Err(RegistrationError::Setting { group, cause });
         }
-        self.shared.registry.with(|registry| registry.groups.entry(group).or_default().settings = settings);
-        Ok(())
+        self.shared.registry.with(|registry| registry.set(group, settings))
     }
 
     /// Has `observer` told of assignments, notices and ends, in place of an earlier one. Set it before the bus is
@@ -198,9 +205,10 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     /// Joins the groups of all registered handlers. Ready when each of them has its partitions.
     ///
     /// # Errors
-    /// [`StartError`]: the bus was started before, a group has settings and no handlers, a member failed for good, or
-    /// partitions did not come within a minute. What had been started by then is stopped, calls that run are cancelled,
-    /// and the error comes once all members have ended, some seconds later at most.
+    /// [`StartError`]: the bus was started before, a group has settings and no handlers or settings that do not fit the
+    /// connections, a member failed for good, or a group's partitions did not come within its rebalance timeout and half
+    /// a minute more. What had been started by then is stopped, calls that run are cancelled, and the error comes once
+    /// all members have ended, some seconds later at most.
     ///
     /// # Cancellation
     /// Dropping the future stops the members as [`Running::shutdown`] does, without waiting. The bus cannot be started

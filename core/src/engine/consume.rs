@@ -17,7 +17,7 @@ use crate::error::{ErrorCode, Remedy};
 use crate::machine::Machine;
 use crate::machine::consumer::{self, Arrival, CallId, HandlerId, Notice, Read, ReadFault, Ready};
 use crate::machine::delivery::Outcome;
-use crate::machine::group::{self, GroupError};
+use crate::machine::group::{self, GroupError, Step};
 use crate::machine::member::{Action, Input, Member};
 use crate::model::{GroupName, Offset, Time, TopicName, TopicPartition};
 use crate::ports::{
@@ -65,6 +65,8 @@ pub(crate) struct MemberTask<R, K> {
     pub(crate) handlers: Vec<Arc<dyn Invoke>>,
     /// Called for every piece of news, on the member's own task: it must not block.
     pub(crate) observer: Observer,
+    /// Holds what the member has begun last on its way to partitions.
+    pub(crate) begun: Sender<Step>,
     pub(crate) stop: Receiver<Time>,
 }
 
@@ -146,6 +148,10 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
         use group::{Action, Input as In};
         let kafka = Arc::clone(&self.task.kafka);
         let group = self.task.group.clone();
+        if let Some(step) = begins(&action) {
+            // Nobody asks any more once the bus is gone.
+            let _ = self.task.begun.force_send(step);
+        }
         match action {
             Action::FindCoordinator { id } => self
                 .ask(async move { kafka.find_coordinator(&group).await }, move |outcome| {
@@ -304,6 +310,25 @@ impl<R: Runtime, K: Broker + Coordinator> Loop<R, K> {
             Notice::Bug { at, what } => tracing::error!(%group, %at, %what, "the partition stops"),
             other => tracing::warn!(%group, notice = ?other),
         }
+    }
+}
+
+/// The step towards partitions that an action begins.
+fn begins(action: &group::Action) -> Option<Step> {
+    use group::Action;
+    match action {
+        Action::FindCoordinator { .. } => Some(Step::Find),
+        Action::Join { .. } => Some(Step::Join),
+        Action::DescribeTopics { .. } => Some(Step::Describe),
+        Action::Sync { .. } => Some(Step::Sync),
+        Action::Heartbeat { .. }
+        | Action::Leave { .. }
+        | Action::Assigned { .. }
+        | Action::Moved { .. }
+        | Action::Revoke { .. }
+        | Action::Lost
+        | Action::Failed { .. }
+        | Action::Stopped => None,
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::SettingError;
 
 /// What goes over the wire counts milliseconds, and bytes of one request, in 31 bits.
 const MOST: u64 = i32::MAX as u64;
+/// What a drain takes beyond its limit: when its calls have ended, it waits as long for its last commit.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// How the members of one consumer group behave in this process.
 ///
@@ -25,7 +27,7 @@ const MOST: u64 = i32::MAX as u64;
 /// let error = GroupSettings::default().heartbeat_interval(Duration::from_secs(9)).check().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "heartbeat_interval cannot be 9s: set at most half of session_timeout, which is 10s",
+///     "heartbeat_interval cannot be 9s: set at most a third of session_timeout, which is 10s",
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,15 +73,17 @@ impl GroupSettings {
         self
     }
 
-    /// How often a heartbeat is sent. Default: 3 s. At most half of the session timeout, so that one may be lost.
+    /// How often a heartbeat is sent. Default: 3 s. At most a third of the session timeout, so that one may be
+    /// lost.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
         self
     }
 
-    /// How long the coordinator waits for all members to join again when their number changes. Default: 60 s. Longer
-    /// than [`drain`](Self::drain), or members that drain lose their place.
+    /// How long the coordinator waits for all members to join again when their number changes. Default: 60 s. At least
+    /// [`drain`](Self::drain), 5 s for the last commit and two heartbeat intervals, or members that drain lose their
+    /// place: a member hears of it one interval late, and joins again one interval before the end.
     #[must_use]
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
         self.rebalance_timeout = timeout;
@@ -164,16 +168,27 @@ impl GroupSettings {
         timeout("fetch_wait", self.fetch_wait)?;
         timeout("commit_interval", self.commit_interval)?;
         let Self { session_timeout: session, rebalance_timeout: rebalance, .. } = self;
-        if self.heartbeat_interval > *session / 2 {
-            let remedy = format!("set at most half of session_timeout, which is {session:?}");
+        if self.heartbeat_interval > *session / 3 {
+            let remedy = format!("set at most a third of session_timeout, which is {session:?}");
             return Err(SettingError::new(
                 "heartbeat_interval",
                 format!("{:?}", self.heartbeat_interval),
                 remedy,
             ));
         }
-        if self.drain >= *rebalance {
-            let remedy = format!("set less than rebalance_timeout, which is {rebalance:?}");
+        let besides = LAST_COMMIT + self.heartbeat_interval * 2;
+        if self.drain.saturating_add(besides) > *rebalance {
+            let least = self.drain.saturating_add(besides);
+            let lower = match rebalance.checked_sub(besides) {
+                Some(most) => format!("set at most {most:?}, or"),
+                None => "set".to_owned(),
+            };
+            let remedy = format!(
+                "{lower} rebalance_timeout, which is {rebalance:?}, to at least {least:?}: a drain also takes \
+                 {LAST_COMMIT:?} for its last commit, and two heartbeat_intervals ({:?} each) to hear of the rebalance \
+                 and to join again",
+                self.heartbeat_interval,
+            );
             return Err(SettingError::new("drain", format!("{:?}", self.drain), remedy));
         }
         Ok(())
@@ -319,13 +334,20 @@ mod tests {
             ),
             (new().heartbeat_interval(zero), "heartbeat_interval cannot be 0ns: set at least 1ms"),
             (
-                new().session_timeout(Duration::from_secs(4)),
-                "heartbeat_interval cannot be 3s: set at most half of session_timeout, which is 4s",
+                new().session_timeout(Duration::from_secs(8)),
+                "heartbeat_interval cannot be 3s: set at most a third of session_timeout, which is 8s",
             ),
             (new().rebalance_timeout(zero), "rebalance_timeout cannot be 0ns: set at least 1ms"),
             (
-                new().drain(Duration::from_secs(60)),
-                "drain cannot be 60s: set less than rebalance_timeout, which is 60s",
+                new().drain(Duration::from_millis(49_001)),
+                "drain cannot be 49.001s: set at most 49s, or rebalance_timeout, which is 60s, to at least 60.001s: a \
+                 drain also takes 5s for its last commit, and two heartbeat_intervals (3s each) to hear of the \
+                 rebalance and to join again",
+            ),
+            (
+                new().drain(zero).rebalance_timeout(Duration::from_secs(10)),
+                "drain cannot be 0ns: set rebalance_timeout, which is 10s, to at least 11s: a drain also takes 5s for \
+                 its last commit, and two heartbeat_intervals (3s each) to hear of the rebalance and to join again",
             ),
             (new().concurrency(0), "concurrency cannot be 0: set at least 1"),
             (new().window_events(0), "window_events cannot be 0: set at least 1"),
@@ -361,9 +383,9 @@ mod tests {
     fn what_is_barely_legal_is_taken() {
         let least = Duration::from_millis(1);
         let groups = GroupSettings::default()
-            .session_timeout(2 * least)
+            .session_timeout(3 * least)
             .heartbeat_interval(least)
-            .rebalance_timeout(least)
+            .rebalance_timeout(LAST_COMMIT + 2 * least)
             .drain(Duration::ZERO)
             .concurrency(1)
             .window_events(1)
@@ -372,6 +394,7 @@ mod tests {
             .fetch_wait(least)
             .commit_interval(least);
         assert_eq!(groups.check(), Ok(()));
+        assert_eq!(GroupSettings::default().drain(Duration::from_secs(49)).check(), Ok(()));
         let produce =
             ProduceSettings::default().batch_bytes(1).delivery_timeout(least).request_timeout(least);
         assert_eq!(produce.check(), Ok(()));

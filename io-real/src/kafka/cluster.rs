@@ -37,6 +37,8 @@ impl Lane {
 /// What is known of the cluster.
 #[derive(Debug, Default)]
 struct Directory {
+    /// Which cluster this is, as the first answer told.
+    cluster: Option<Arc<str>>,
     addresses: BTreeMap<BrokerId, Address>,
     /// Where a broker is that was last found to be of no use for what any broker answers: the others come first.
     useless: Option<Arc<str>>,
@@ -163,7 +165,7 @@ impl Cluster {
         loop {
             let begun = waiting.next();
             let more = begun.is_some();
-            dials.extend(begun.map(|(nth, address)| async move { (nth, self.dial(&address).await) }));
+            dials.extend(begun.map(|(nth, address)| async move { (nth, self.dial_member(&address).await) }));
             let ended = if more {
                 tokio::time::timeout(self.settings.limits.stagger, dials.next()).await
             } else {
@@ -235,16 +237,43 @@ impl Cluster {
         })
     }
 
+    /// Dials an address that need not belong to the cluster any more: of another cluster no offset would be ours.
+    async fn dial_member(&self, address: &Address) -> Result<Connection, Attempt> {
+        let begun = Instant::now();
+        let connection = self.dial(address).await?;
+        let Some(ours) = self.directory().cluster.clone() else { return Ok(connection) };
+        let told = connection.call(self.settings.limits.connect, |_| no_topics()).await;
+        let cause = match told {
+            Ok(MetadataResponse { cluster_id: Some(theirs), .. }) if *theirs != *ours => {
+                let cause = format!(
+                    "it belongs to cluster {:?} and not to {ours:?}; take it out of the list of brokers",
+                    &*theirs
+                );
+                tracing::warn!(%address, %cause, "an address is not used");
+                cause
+            }
+            Ok(_) => return Ok(connection),
+            Err(error) => error.to_string(),
+        };
+        Err(Attempt { address: address.to_string(), cause, took: begun.elapsed() })
+    }
+
     fn address(&self, broker: BrokerId) -> Option<Address> {
         self.directory().addresses.get(&broker).cloned()
     }
 
     fn learn(&self, answer: &MetadataResponse) {
         let mut directory = self.directory();
-        for broker in &answer.brokers {
-            if let Some(address) = Address::advertised(&broker.host, broker.port) {
-                directory.addresses.insert(BrokerId(broker.node_id.0), address);
-            }
+        if directory.cluster.is_none() {
+            directory.cluster = answer.cluster_id.as_deref().map(Arc::from);
+        }
+        let told = answer.brokers.iter().filter_map(|broker| {
+            Some((BrokerId(broker.node_id.0), Address::advertised(&broker.host, broker.port)?))
+        });
+        let told: BTreeMap<_, _> = told.collect();
+        // What is not named has left, and others may get its address. A broker that has just started may name none.
+        if !told.is_empty() {
+            directory.addresses = told;
         }
         directory.controller = (answer.controller_id.0 >= 0).then_some(BrokerId(answer.controller_id.0));
     }

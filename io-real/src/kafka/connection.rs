@@ -17,6 +17,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, 
 use kafka_protocol::protocol::{
     Decodable, Encodable, StrBytes, VersionRange, encode_request_header_into_buffer,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +30,13 @@ use super::pump::{Command, Pump, Request};
 
 /// The version of ApiVersions: known to brokers since Kafka 2.4, and the first that names the client's software.
 const API_VERSIONS: i16 = 3;
+
+/// How long a host may leave what was sent unacknowledged before it counts as dead, and how long a connection may be
+/// silent before its host is asked for a sign of life. Requests that a broker parks are silent for a minute and more:
+/// that its host is gone need not take as long to be noticed.
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Between one question for a sign of life and the next.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
@@ -121,9 +129,14 @@ impl Connection {
 }
 
 /// Brings a byte stream to the broker about: the one place to add TLS and authentication to.
-async fn transport(address: &Address) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+pub(super) async fn transport(address: &Address) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
     let stream = TcpStream::connect((address.host(), address.port())).await?;
     stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(ASK_AGAIN))?;
+    // Elsewhere the system's own patience counts.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
     Ok(stream.into_split())
 }
 

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evenkeel_core::engine::bus::AnswerLimits;
 use tokio::time::Instant;
 
 use self::address::Address;
@@ -49,11 +50,13 @@ pub struct Limits {
     pub stagger: Duration,
     /// For an answer to a request that the broker does not park.
     pub request: Duration,
-    /// For an answer to a heartbeat. Keep it below the session timeout, or a lost heartbeat costs the membership.
+    /// For an answer to a heartbeat. With the heartbeat interval it must stay below the session timeout, or a lost
+    /// heartbeat costs the membership: a bus refuses to start such a group.
     pub heartbeat: Duration,
     /// What a JoinGroup or SyncGroup may take beyond the rebalance timeout.
     pub rebalance_grace: Duration,
-    /// The largest answer that is taken.
+    /// The largest answer that is taken. A bus refuses to start a group whose
+    /// [`fetch_answer_bytes`](evenkeel_core::model::GroupSettings::fetch_answer_bytes) are more than fifteen sixteenths.
     pub max_frame_bytes: usize,
 }
 
@@ -142,6 +145,12 @@ impl Kafka {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
+    }
+
+    /// What groups' settings must fit.
+    pub(crate) fn answer_limits(&self) -> AnswerLimits {
+        let limits = &self.settings.limits;
+        AnswerLimits { bytes: limits.max_frame_bytes, heartbeat: limits.heartbeat }
     }
 
     /// Tries the addresses, each a little after the one before ([`Limits::stagger`]), until a broker answers.

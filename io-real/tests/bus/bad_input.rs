@@ -152,15 +152,32 @@ async fn settings_that_would_not_be_heeded_are_refused() {
     );
 }
 
+#[tokio::test]
+async fn settings_that_do_not_fit_the_connections_are_refused() {
+    let kafka = Kafka::new([services::kafka()]);
+    let kafka = kafka.limits(Limits { max_frame_bytes: 16 << 20, ..Limits::default() });
+    let bus = Bus::builder("tests").kafka(kafka).open().await.expect("Kafka answers");
+    let topic = topic::<u64>(&bus, 1).await;
+    let group = fresh("voracious");
+    bus.consume(topic).group(&group).idempotent("a", nothing).expect("legal");
+    let Err(error) = bus.start().await else { panic!("started with answers that no connection takes") };
+    assert!(matches!(error, StartError::Setting { .. }), "{error}");
+    assert_names(&error, &[&group, "fetch_answer_bytes cannot be 52428800: set at most 15728640"]);
+    bus.group(&group, GroupSettings::default().fetch_answer_bytes(15 << 20)).expect("legal");
+    assert!(bus.start().await.expect("it fits").shutdown().await.is_clean());
+}
+
 /// Only the brokers know what session they allow, so the group's settings are seen to arrive there.
 #[tokio::test]
 async fn a_session_that_the_brokers_do_not_allow_fails_the_start() {
-    let bus = bus().await;
+    let second = Duration::from_secs(1);
+    let kafka = Kafka::new([services::kafka()]);
+    let kafka = kafka.limits(Limits { heartbeat: second / 2, ..Limits::default() });
+    let bus = Bus::builder("tests").kafka(kafka).open().await.expect("Kafka answers");
     let topic = topic::<u64>(&bus, 1).await;
     let group = fresh("hasty");
     bus.consume(topic).group(&group).idempotent("a", nothing).expect("legal");
-    let second = Duration::from_secs(1);
-    let hasty = GroupSettings::default().session_timeout(second).heartbeat_interval(second / 2);
+    let hasty = GroupSettings::default().session_timeout(second).heartbeat_interval(second / 3);
     bus.group(&group, hasty).expect("legal as far as we know");
     let Err(error) = bus.start().await else { panic!("a session of a second was allowed") };
     assert!(matches!(error, StartError::Member(_)), "{error}");

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic;
 
 use super::Bus;
 use super::turns::InTurn;
@@ -189,9 +188,6 @@ where
         let name: Arc<str> = name.into();
         if name.is_empty() {
             return Err(RegistrationError::Unnamed { group, topic });
-        }
-        if shared.started.load(atomic::Ordering::Acquire) {
-            return Err(RegistrationError::Started { group, topic, handler: name });
         }
         if batch.is_none() && self.batch.is_some() {
             return Err(RegistrationError::NoBatches { group, topic, handler: name });

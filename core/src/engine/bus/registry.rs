@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::{AnswerLimits, StartError};
 use crate::engine::invoke::Invoke;
 use crate::error::RegistrationError;
 use crate::machine::consumer::{ConsumerConfig, HandlerConfig};
@@ -12,7 +13,9 @@ use crate::model::{GroupName, GroupSettings, TopicName};
 /// All groups of a bus.
 #[derive(Default)]
 pub(super) struct Registry {
-    pub(super) groups: BTreeMap<GroupName, GroupEntry>,
+    groups: BTreeMap<GroupName, GroupEntry>,
+    /// Kept with the groups, so that what comes while the bus is started is either started or refused.
+    started: bool,
 }
 
 /// One group: its handlers, and how its members behave.
@@ -51,6 +54,34 @@ impl GroupEntry {
 }
 
 impl Registry {
+    /// Hands out what was registered, once. If it cannot be started, all is as before.
+    pub(super) fn begin(
+        &mut self,
+        answers: Option<&AnswerLimits>,
+    ) -> Result<BTreeMap<GroupName, GroupEntry>, StartError> {
+        for (group, entry) in &self.groups {
+            if entry.handlers.is_empty() {
+                return Err(StartError::NoHandlers { group: group.clone() });
+            }
+            if let Some(Err(cause)) = answers.map(|limits| limits.check(&entry.settings)) {
+                return Err(StartError::Setting { group: group.clone(), cause });
+            }
+        }
+        if std::mem::replace(&mut self.started, true) {
+            return Err(StartError::Twice);
+        }
+        Ok(std::mem::take(&mut self.groups))
+    }
+
+    /// Sets how a group behaves.
+    pub(super) fn set(&mut self, group: GroupName, settings: GroupSettings) -> Result<(), RegistrationError> {
+        if self.started {
+            return Err(RegistrationError::LateSettings { group });
+        }
+        self.groups.entry(group).or_default().settings = settings;
+        Ok(())
+    }
+
     /// Adds a handler. `configure` gets the place of its topic.
     pub(super) fn add(
         &mut self,
@@ -59,6 +90,11 @@ impl Registry {
         configure: impl FnOnce(usize) -> HandlerConfig,
         invoker: Arc<dyn Invoke>,
     ) -> Result<(), RegistrationError> {
+        // The place does not count where nothing is added.
+        if self.started {
+            let handler = configure(0).name;
+            return Err(RegistrationError::Started { group, topic, handler });
+        }
         let entry = self.groups.entry(group.clone()).or_default();
         let known = entry.topics.iter().position(|known| *known == topic);
         let place = known.unwrap_or(entry.topics.len());
@@ -73,5 +109,62 @@ impl Registry {
         entry.handlers.push(config);
         entry.invokers.push(invoker);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::engine::invoke::{Conclusion, Invocation};
+    use crate::model::OnFailure;
+
+    struct Idle;
+
+    impl Invoke for Idle {
+        fn invoke(&self, _: Invocation) -> BoxFuture<'static, Conclusion> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn billing() -> GroupName {
+        GroupName::new("billing").expect("a legal name")
+    }
+
+    fn register(registry: &mut Registry) -> Result<(), RegistrationError> {
+        let topic = TopicName::new("orders").expect("a legal name");
+        let configure = |place| HandlerConfig::new("charge", place, OnFailure::Block);
+        registry.add(billing(), topic, configure, Arc::new(Idle))
+    }
+
+    #[test]
+    fn what_comes_once_the_bus_has_begun_is_refused() {
+        let mut registry = Registry::default();
+        register(&mut registry).expect("nothing runs yet");
+        assert_eq!(registry.begin(None).expect("it has a handler").len(), 1);
+        let late = register(&mut registry);
+        assert!(matches!(late, Err(RegistrationError::Started { .. })), "{late:?}");
+        let late = registry.set(billing(), GroupSettings::default());
+        assert!(matches!(late, Err(RegistrationError::LateSettings { .. })), "{late:?}");
+        assert!(matches!(registry.begin(None), Err(StartError::Twice)));
+    }
+
+    #[test]
+    fn a_group_that_does_not_fit_the_connections_starts_nothing_until_it_does() {
+        let mut registry = Registry::default();
+        register(&mut registry).expect("nothing runs yet");
+        let limits = AnswerLimits { bytes: 1 << 20, heartbeat: Duration::from_secs(5) };
+        let refused = registry.begin(Some(&limits)).map(|groups| groups.len());
+        assert!(
+            matches!(&refused, Err(StartError::Setting { group, .. }) if *group == billing()),
+            "{refused:?}"
+        );
+        registry
+            .set(billing(), GroupSettings::default().fetch_answer_bytes(1 << 19))
+            .expect("nothing runs yet");
+        assert_eq!(registry.begin(Some(&limits)).expect("it fits").len(), 1);
     }
 }

@@ -2,26 +2,28 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, TryStreamExt};
 
 use super::herald::{FirstFailure, Herald, MemberFailure};
-use super::registry::Registry;
 use super::{Bus, Shared};
 use crate::engine::consume::MemberTask;
 use crate::engine::invoke::Invoke;
+use crate::error::SettingError;
 use crate::machine::Entropy;
+use crate::machine::group::Step;
 use crate::machine::member::Member;
 use crate::model::{GroupName, Time};
 use crate::ports::{Broker, Coordinator, Runtime};
 use crate::records::RecordRef;
 
-/// How long a start waits for partitions.
-const START: Duration = Duration::from_secs(60);
+/// How long a start waits for partitions beyond the rebalance timeout. A join may be parked that long, and is given up
+/// some seconds later if its answer was lost; the rest is for another one.
+const START_GRACE: Duration = Duration::from_secs(30);
 /// How long a shutdown takes at most unless told otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 /// What is left of a shutdown's time when calls are cancelled, for the last commit and the farewell.
@@ -40,16 +42,26 @@ pub enum StartError {
         /// The group.
         group: GroupName,
     },
+    /// The settings of a group do not fit the connections. Nothing was started: the bus can be, once this is mended.
+    #[error("group {group:?}: {cause}")]
+    Setting {
+        /// The group.
+        group: GroupName,
+        /// Which setting, and what would work.
+        cause: SettingError,
+    },
     /// A member failed for good.
     #[error(transparent)]
     Member(MemberFailure),
     /// Partitions did not come in time.
     #[error(
-        "group {group:?} got no assignment within {waited:?}: see the log for what stands in the way, and check that the brokers can be reached"
+        "group {group:?} got no assignment within {waited:?}, when its member was {step}: see the log for what stands in the way, and check that the brokers can be reached"
     )]
     TimedOut {
-        /// The first group that was not ready.
+        /// The group.
         group: GroupName,
+        /// What its member was doing at last.
+        step: Step,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -84,7 +96,11 @@ pub struct Running<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static
 
 struct MemberHandle {
     group: GroupName,
+    /// How long a start waits for it.
+    patience: Duration,
     stop: Sender<Time>,
+    /// What the member has begun last on its way to partitions.
+    steps: Receiver<Step>,
     /// The first assignment, or why there will be none.
     ready: Receiver<Result<(), MemberFailure>>,
     /// Closed when the member has left.
@@ -98,17 +114,7 @@ where
     D: Send + Sync + 'static,
 {
     let shared = &*bus.shared;
-    let idle = |registry: &mut Registry| {
-        let idle = registry.groups.iter().find(|(_, entry)| entry.handlers.is_empty());
-        idle.map(|(group, _)| group.clone())
-    };
-    if let Some(group) = shared.registry.with(idle) {
-        return Err(StartError::NoHandlers { group });
-    }
-    if shared.started.swap(true, atomic::Ordering::AcqRel) {
-        return Err(StartError::Twice);
-    }
-    let groups = shared.registry.with(|registry| std::mem::take(&mut registry.groups));
+    let groups = shared.registry.with(|registry| registry.begin(shared.answers.as_ref()))?;
     let mut entropy = Entropy::new(shared.runtime.seed());
     let failure = FirstFailure::new();
     let observer = shared.observer.with(|told| told.clone());
@@ -122,7 +128,8 @@ where
             failure: failure.clone(),
             observer: observer.clone(),
         });
-        launch(shared, group, entry.invokers, member, herald, ready)
+        let patience = entry.settings.rebalance_timeout.saturating_add(START_GRACE);
+        launch(shared, entry.invokers, member, herald, ready, patience)
     });
     let members = members.collect();
     let running = Running { bus: bus.clone(), members, failure };
@@ -137,12 +144,14 @@ where
 
 fn launch<R: Runtime, K: Broker + Coordinator, D>(
     shared: &Shared<R, K, D>,
-    group: GroupName,
     handlers: Vec<Arc<dyn Invoke>>,
     member: Member<RecordRef>,
     herald: Arc<Herald>,
     ready: Receiver<Result<(), MemberFailure>>,
+    patience: Duration,
 ) -> MemberHandle {
+    let group = herald.group.clone();
+    let (begun, steps) = async_channel::bounded(1);
     let (stop, stops) = async_channel::unbounded();
     let (leaving, left) = async_channel::bounded::<()>(1);
     let teller = Arc::clone(&herald);
@@ -152,6 +161,7 @@ fn launch<R: Runtime, K: Broker + Coordinator, D>(
         group: group.clone(),
         handlers,
         observer: Arc::new(move |news| teller.tell(&news)),
+        begun,
         stop: stops,
     };
     shared.runtime.spawn(async move {
@@ -160,7 +170,28 @@ fn launch<R: Runtime, K: Broker + Coordinator, D>(
         }
         drop(leaving);
     });
-    MemberHandle { group, stop, ready, left }
+    MemberHandle { group, patience, stop, steps, ready, left }
+}
+
+/// Waits for all members at once, so that none that takes long hides the failure of another one.
+async fn all_ready(members: &[MemberHandle], runtime: &impl Runtime) -> Result<(), StartError> {
+    let all: FuturesUnordered<_> = members.iter().map(|member| member.until_ready(runtime)).collect();
+    all.try_collect().await
+}
+
+impl MemberHandle {
+    async fn until_ready(&self, runtime: &impl Runtime) -> Result<(), StartError> {
+        let ready = std::pin::pin!(self.ready.recv());
+        let late = std::pin::pin!(runtime.sleep_until(runtime.now() + self.patience));
+        match select(ready, late).await {
+            Either::Left((Ok(word), _)) => word.map_err(StartError::Member),
+            Either::Left((Err(_), _)) | Either::Right(_) => Err(StartError::TimedOut {
+                group: self.group.clone(),
+                step: self.steps.try_recv().unwrap_or(Step::Find),
+                waited: self.patience,
+            }),
+        }
+    }
 }
 
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K, D> {
@@ -206,20 +237,7 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K
     }
 
     async fn until_ready(&self) -> Result<(), StartError> {
-        let runtime = &self.bus.shared.runtime;
-        let deadline = runtime.now() + START;
-        for member in &self.members {
-            let ready = std::pin::pin!(member.ready.recv());
-            let late = std::pin::pin!(runtime.sleep_until(deadline));
-            match select(ready, late).await {
-                Either::Left((Ok(Ok(())), _)) => {}
-                Either::Left((Ok(Err(failure)), _)) => return Err(StartError::Member(failure)),
-                Either::Left((Err(_), _)) | Either::Right(_) => {
-                    return Err(StartError::TimedOut { group: member.group.clone(), waited: START });
-                }
-            }
-        }
-        Ok(())
+        all_ready(&self.members, &self.bus.shared.runtime).await
     }
 
     /// Stops what a start that failed had begun, and waits for it. Asked twice to stop, a member waits for no server.
@@ -252,5 +270,96 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K
 impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Drop for Running<R, K, D> {
     fn drop(&mut self) {
         self.stop(self.bus.shared.runtime.now() + SHUTDOWN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::WallTime;
+
+    /// A runtime in which all waits are over at once, or none ever is.
+    #[derive(Clone)]
+    struct Still {
+        over: bool,
+    }
+
+    impl Runtime for Still {
+        fn now(&self) -> Time {
+            Time::ZERO
+        }
+
+        fn wall_now(&self) -> WallTime {
+            WallTime::from_millis(0)
+        }
+
+        async fn sleep_until(&self, _: Time) {
+            if !self.over {
+                std::future::pending().await
+            }
+        }
+
+        fn spawn<F: Future<Output = ()> + Send + 'static>(&self, _: F) {}
+
+        fn seed(&self) -> u64 {
+            0
+        }
+    }
+
+    struct Ends {
+        ready: Sender<Result<(), MemberFailure>>,
+        begun: Sender<Step>,
+    }
+
+    fn member(group: &str) -> (MemberHandle, Ends) {
+        let (is_ready, ready) = async_channel::bounded(1);
+        let (begun, steps) = async_channel::bounded(1);
+        let handle = MemberHandle {
+            group: GroupName::new(group).expect("a legal name"),
+            patience: Duration::from_secs(90),
+            stop: async_channel::unbounded().0,
+            steps,
+            ready,
+            left: async_channel::bounded(1).1,
+        };
+        (handle, Ends { ready: is_ready, begun })
+    }
+
+    #[test]
+    fn a_failure_is_told_while_another_group_is_still_waited_for() {
+        let (slow, _slow) = member("a-slow");
+        let (refused, ends) = member("refused");
+        let failure = MemberFailure::Panicked { group: refused.group.clone() };
+        ends.ready.try_send(Err(failure)).expect("there is room");
+        let members = [slow, refused];
+        let outcome = all_ready(&members, &Still { over: false }).now_or_never();
+        assert!(matches!(outcome, Some(Err(StartError::Member(_)))), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_start_is_over_when_all_are_ready() {
+        let (members, ends): (Vec<_>, Vec<_>) = ["a", "b"].into_iter().map(member).unzip();
+        let runtime = Still { over: false };
+        ends[1].ready.try_send(Ok(())).expect("there is room");
+        assert!(all_ready(&members, &runtime).now_or_never().is_none());
+        // The word of the second was taken by the wait that was given up.
+        ends[0].ready.try_send(Ok(())).expect("there is room");
+        ends[1].ready.try_send(Ok(())).expect("there is room");
+        assert!(matches!(all_ready(&members, &runtime).now_or_never(), Some(Ok(()))));
+    }
+
+    #[test]
+    fn a_start_that_takes_too_long_says_what_the_member_was_doing() {
+        let (member, ends) = member("billing");
+        for step in [Step::Find, Step::Join] {
+            ends.begun.force_send(step).expect("it is open");
+        }
+        let outcome = all_ready(&[member], &Still { over: true }).now_or_never();
+        let Some(Err(error)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(
+            error.to_string(),
+            "group \"billing\" got no assignment within 90s, when its member was joining: see the log for what stands \
+             in the way, and check that the brokers can be reached"
+        );
     }
 }

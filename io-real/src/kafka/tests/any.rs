@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{BrokerId, GroupName};
-use evenkeel_core::ports::{Coordinator, PortError};
+use evenkeel_core::model::{BrokerId, GroupName, MemberId};
+use evenkeel_core::ports::{Broker, Coordinator, LeaveRequest, PortError};
 use kafka_protocol::messages::ApiKey;
 use tokio::time::{Instant, timeout};
 
@@ -109,4 +109,85 @@ async fn a_broker_that_does_not_answer_is_left_for_the_next() {
     let (found, _peer) =
         timeout(HANGS, both).await.expect("the other is asked, though the first listens still");
     assert_eq!(found, Ok(BrokerId(7)));
+}
+
+/// The body of a Metadata answer in version 7 of a cluster with these brokers.
+fn metadata(cluster: &str, brokers: &[(i32, u16)]) -> BytesMut {
+    let mut body = BytesMut::new();
+    body.put_i32(0);
+    body.put_i32(i32::try_from(brokers.len()).unwrap());
+    for (id, port) in brokers {
+        body.put_i32(*id);
+        text(&mut body, "127.0.0.1");
+        body.put_i32((*port).into());
+        body.put_i16(-1);
+    }
+    text(&mut body, cluster);
+    body.put_i32(-1);
+    body.put_i32(0);
+    body
+}
+
+fn text(body: &mut BytesMut, text: &str) {
+    body.put_i16(i16::try_from(text.len()).unwrap());
+    body.put_slice(text.as_bytes());
+}
+
+async fn tell(peer: &mut Peer, body: &BytesMut) {
+    let asked = peer.read().await.expect("a question");
+    assert_eq!((asked.api, asked.version), (ApiKey::Metadata as i16, 7));
+    peer.answer(asked.correlation, body).await;
+}
+
+async fn fake() -> Fake {
+    Fake::start().await.offering(ApiKey::Metadata, 7, 7)
+}
+
+#[tokio::test]
+async fn an_address_that_belongs_to_another_cluster_is_not_used() {
+    let (ours, foreign) = (fake().await, fake().await);
+    let kafka = Kafka::new([ours.address(), foreign.address()]);
+    let kafka = kafka.limits(Limits { stagger: Duration::from_secs(600), ..limits() });
+    let (client, mut peer) = tokio::join!(kafka.connect(), ours.accept());
+    let client = client.unwrap();
+    let known = metadata("ours", &[(1, ours.port())]);
+    let (told, ()) = tokio::join!(client.metadata(&[]), tell(&mut peer, &known));
+    told.unwrap();
+    let die = async {
+        peer.read().await.expect("a question");
+        drop(peer);
+    };
+    let (told, ()) = tokio::join!(client.metadata(&[]), die);
+    told.unwrap_err();
+
+    let serve = async {
+        let mut peer = foreign.accept().await;
+        tell(&mut peer, &metadata("theirs", &[(9, foreign.port())])).await;
+        peer.closed().await;
+        let mut peer = ours.accept().await;
+        tell(&mut peer, &known).await;
+        tell(&mut peer, &known).await;
+        peer
+    };
+    let both = async { tokio::join!(client.metadata(&[]), serve) };
+    let (told, _peer) = timeout(HANGS, both).await.expect("our broker is asked again");
+    assert_eq!(told.unwrap().brokers, [BrokerId(1)]);
+}
+
+#[tokio::test]
+async fn a_broker_that_left_the_metadata_is_not_dialled_any_more() {
+    let (stays, left) = (fake().await, fake().await);
+    let kafka = Kafka::new([stays.address()]).limits(limits());
+    let (client, mut peer) = tokio::join!(kafka.connect(), stays.accept());
+    let client = client.unwrap();
+    let alone = metadata("ours", &[(1, stays.port())]);
+    for answer in [&metadata("ours", &[(1, stays.port()), (2, left.port())]), &alone] {
+        let (told, ()) = tokio::join!(client.metadata(&[]), tell(&mut peer, answer));
+        told.unwrap();
+    }
+    let request = LeaveRequest { group: billing(), member: MemberId("m".into()), instance: None };
+    let ask = async { tokio::join!(client.leave(BrokerId(2), request), tell(&mut peer, &alone)) };
+    let (outcome, ()) = timeout(HANGS, ask).await.expect("it is looked for and not dialled");
+    let error = outcome.unwrap_err();
+    assert!(error.to_string().contains("the cluster's metadata does not name it"), "{error}");
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::address::Address;
-use super::super::connection::{ConnectFault, Connection};
+use super::super::connection::{ConnectFault, Connection, DEAD_AFTER, transport};
 use super::super::fake::{Fake, Peer, heartbeat_answer};
 use super::super::pump::{Command, Pump, Request};
 use super::super::{ConnectError, Kafka, Limits, Settings};
@@ -348,4 +348,16 @@ async fn a_bootstrap_list_is_checked_before_anything_is_dialled() {
         error.to_string(),
         "\"localhost\" is not a broker address: it has no port; write host:port, such as localhost:9092"
     );
+}
+
+/// No answer and no error ever comes from a host that is gone, so the system must watch for that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_is_gone_is_watched_for() {
+    let fake = Fake::start().await;
+    let (reader, _writer) = transport(&Address::parse(&fake.address()).unwrap()).await.unwrap();
+    let socket = socket2::SockRef::from(reader.as_ref());
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), DEAD_AFTER);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAD_AFTER));
 }
