@@ -15,8 +15,12 @@
 //! again and again. A process that is paused in the middle of a transaction holds up all others until it goes on: no
 //! server is there to end its session.
 //!
+//! What it guarantees beyond [`Database`]: a handler's writes commit with its claim or not at all, even where SQLite
+//! rolls the transaction back by itself and the handler goes on, or sends a COMMIT of its own.
+//!
 //! The file is in WAL mode with `synchronous=FULL`: what is committed survives a power cut.
 
+mod fence;
 mod migrate;
 mod open;
 mod tx;
@@ -102,10 +106,9 @@ impl Database for Sqlite {
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        match self.target.answer(tx.commit()).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(verdict::of_commit(&error, Arc::clone(&self.target.address))),
-        }
+        let fence = tx.fence();
+        let answer = self.target.answer(tx.commit()).await;
+        verdict::of_commit(answer, fence.standing(), Arc::clone(&self.target.address))
     }
 
     async fn rollback(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
