@@ -83,7 +83,7 @@ impl Database for Sqlite {
         migrate::migrate(&self.writer).await.map_err(|error| self.target.failed(&error))
     }
 
-    async fn begin(&self, wait: Duration) -> Result<SqliteTx, DatabaseError> {
+    async fn begin(&self, wait: Duration, _attempt: Duration) -> Result<SqliteTx, DatabaseError> {
         let begin = async { SqliteTx::begin(self.writer.acquire().await?).await };
         match timeout(wait, begin).await {
             Ok(Ok(tx)) => Ok(tx),
@@ -102,17 +102,17 @@ impl Database for Sqlite {
                 claims => tx.claim_many(claims).await,
             }
         };
-        self.target.answer(claimed).await.map_err(|error| self.target.failed(&error))
+        self.target.limits.answered(claimed).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
         let fence = tx.fence();
-        let answer = self.target.answer(tx.commit()).await;
+        let answer = self.target.limits.answered(tx.commit()).await;
         verdict::of_commit(answer, fence.standing(), Arc::clone(&self.target.address))
     }
 
     async fn rollback(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        self.target.answer(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
+        self.target.limits.answered(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

@@ -5,7 +5,7 @@ use evenkeel_core::ports::{Blame, Database, DatabaseError};
 use sqlx::Connection;
 
 use crate::support::databases::{UnderTest, is_refused, is_unavailable};
-use crate::{CLAIMED, WAIT, sorted};
+use crate::{ATTEMPT, CLAIMED, WAIT, sorted};
 
 const CHARGES: &str = "select count(*) from charges";
 
@@ -24,7 +24,7 @@ async fn shop() -> Sqlite {
 }
 
 async fn claimed(db: &Sqlite) -> SqliteTx {
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &sorted([1])).await.unwrap(), [true]);
     tx
 }
@@ -136,7 +136,7 @@ async fn a_removed_hook_leaves_the_commit_unknown() {
 #[tokio::test]
 async fn the_connection_is_free_again_after_a_transaction() {
     let db = Sqlite::bare().await.remove(0);
-    db.rollback(db.begin(WAIT).await.unwrap()).await.unwrap();
+    db.rollback(db.begin(WAIT, ATTEMPT).await.unwrap()).await.unwrap();
     db.migrate().await.unwrap();
     db.commit(claimed(&db).await).await.unwrap();
     db.run("drop table evenkeel_processed; drop table evenkeel_migrations").await.unwrap();
