@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const WAIT: Duration = Duration::from_secs(20);
+/// An attempt as long as the sessions are made for.
+const ATTEMPT: Duration = Duration::from_secs(60);
 
 /// Where the proxy cuts what it passes on next.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +95,7 @@ async fn commit_through(
 ) -> (Option<DatabaseError>, bool) {
     proxy.cut(Cut::Nowhere);
     let claim = Claim { key: ClaimKey([nth; 32]), partition: PartitionId(0), offset: Offset(i64::from(nth)) };
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &[claim]).await.unwrap(), [true]);
     proxy.cut(cut);
     let answer = db.commit(tx).await.err();

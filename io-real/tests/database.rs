@@ -1,5 +1,9 @@
 //! One suite over the real databases: what the engine believes of the `Database` port.
 
+#[path = "database/postgres_limits.rs"]
+mod postgres_limits;
+#[path = "database/sqlite_fence.rs"]
+mod sqlite_fence;
 mod support;
 
 use std::collections::BTreeMap;
@@ -18,6 +22,8 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 const WAIT: Duration = Duration::from_secs(20);
+/// An attempt as long as the sessions are made for.
+const ATTEMPT: Duration = Duration::from_secs(60);
 /// Long enough for anything that ought to be quick, short of every limit that would come to its help.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -38,14 +44,14 @@ const CLAIMED: &str = "select count(*) from evenkeel_processed";
 
 async fn claims_last_when_they_are_committed<D: UnderTest>() {
     let db = D::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &[]).await.unwrap(), Vec::<bool>::new());
     assert_eq!(db.claim(&mut tx, &sorted([1])).await.unwrap(), [true]);
     assert_eq!(db.claim(&mut tx, &sorted([1, 2, 3])).await.unwrap().iter().filter(|new| **new).count(), 2);
     db.commit(tx).await.unwrap();
     assert_eq!(db.number(CLAIMED).await, 3);
 
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &sorted([1])).await.unwrap(), [false]);
     let asked = sorted(1..=5);
     let answers = db.claim(&mut tx, &asked).await.unwrap();
@@ -62,7 +68,7 @@ async fn claims_last_when_they_are_committed<D: UnderTest>() {
 
 async fn a_claim_holds_thousands<D: UnderTest>() {
     let db = D::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     let answers = db.claim(&mut tx, &sorted(0..5_000)).await.unwrap();
     assert!(answers.len() == 5_000 && answers.iter().all(|new| *new));
     db.commit(tx).await.unwrap();
@@ -81,7 +87,7 @@ async fn overlapping_batches_claim_each_event_once<D: UnderTest>() {
             for round in 0..10_u32 {
                 let from = round * 20 + task * 5;
                 let batch = sorted(from..from + 40);
-                let mut tx = db.begin(WAIT).await.unwrap();
+                let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
                 let answers = db.claim(&mut tx, &batch).await.unwrap();
                 db.commit(tx).await.unwrap();
                 mine.extend(batch.iter().zip(answers).filter(|(_, new)| *new).map(|(claim, _)| claim.offset));
@@ -101,11 +107,11 @@ async fn overlapping_batches_claim_each_event_once<D: UnderTest>() {
 
 async fn a_dropped_transaction_lets_go_at_once<D: UnderTest>() {
     let db = D::fresh().await;
-    let mut dropped = db.begin(WAIT).await.unwrap();
+    let mut dropped = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut dropped, &sorted([1, 2])).await.unwrap();
     drop(dropped);
     let again = async {
-        let mut tx = db.begin(WAIT).await.unwrap();
+        let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
         let answers = db.claim(&mut tx, &sorted([1, 2])).await.unwrap();
         db.commit(tx).await.unwrap();
         answers
@@ -116,7 +122,7 @@ async fn a_dropped_transaction_lets_go_at_once<D: UnderTest>() {
 async fn savepoints_nest_and_give_up_their_part_only<D: UnderTest>() {
     let db = D::fresh().await;
     db.run("create table charges (id integer primary key)").await.unwrap();
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     D::run_in(&mut tx, "insert into charges values (1)").await.unwrap();
     D::try_in(&mut tx, "insert into charges values (2)").await.unwrap();
@@ -128,7 +134,7 @@ async fn savepoints_nest_and_give_up_their_part_only<D: UnderTest>() {
 
 async fn a_savepoint_left_open_costs_no_one_the_transaction<D: UnderTest>() {
     let db = D::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     D::leave_savepoint_open(&mut tx).await;
     match db.commit(tx).await {
@@ -138,7 +144,7 @@ async fn a_savepoint_left_open_costs_no_one_the_transaction<D: UnderTest>() {
             assert_eq!(db.number(CLAIMED).await, 0);
         }
     }
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([2])).await.unwrap();
     db.commit(tx).await.unwrap();
     assert_eq!(db.number("select count(*) from evenkeel_processed where log_offset = 2").await, 1);
@@ -147,12 +153,12 @@ async fn a_savepoint_left_open_costs_no_one_the_transaction<D: UnderTest>() {
 async fn a_transaction_that_the_handler_ended_is_no_success<D: UnderTest>() {
     let db = D::fresh().await;
     for end in ["rollback", "commit"] {
-        let mut tx = db.begin(WAIT).await.unwrap();
-        D::run_in(&mut tx, end).await.unwrap();
+        let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
+        let _some_databases_refuse = D::run_in(&mut tx, end).await;
         let error = db.commit(tx).await.unwrap_err();
         assert!(is_refused(&error), "{end}: {error}");
     }
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &sorted([1])).await.unwrap(), [true], "the database goes on");
     db.commit(tx).await.unwrap();
 }
@@ -165,20 +171,20 @@ async fn a_broken_deferred_constraint_is_refused_and_undone<D: UnderTest>() {
     )
     .await
     .unwrap();
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     D::run_in(&mut tx, "insert into charges values (7)").await.unwrap();
     let error = db.commit(tx).await.unwrap_err();
     assert!(is_refused(&error), "{error}");
     assert_eq!(db.number(CLAIMED).await, 0);
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     assert_eq!(db.claim(&mut tx, &sorted([1])).await.unwrap(), [true]);
     db.commit(tx).await.unwrap();
 }
 
 async fn a_failed_statement_is_the_handlers<D: UnderTest>() {
     let db = D::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     let error = D::run_in(&mut tx, "insert into no_such_table values (1)").await.unwrap_err();
     assert_eq!(db.blame(&error), Blame::Handler);
     assert_eq!(db.blame(&io::Error::other(error)), Blame::Handler);
@@ -188,7 +194,7 @@ async fn a_failed_statement_is_the_handlers<D: UnderTest>() {
 
 async fn claims_without_tables_are_refused<D: UnderTest>() {
     let db = D::bare().await.remove(0);
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     let error = db.claim(&mut tx, &sorted([1])).await.unwrap_err();
     assert!(is_refused(&error), "{error}");
 }
@@ -220,14 +226,14 @@ async fn a_full_pool_is_unavailable_in_the_time_allowed<D: UnderTest>() {
     let db = D::fresh().await;
     let mut held = Vec::new();
     for _ in 0..db.capacity() {
-        held.push(db.begin(WAIT).await.unwrap());
+        held.push(db.begin(WAIT, ATTEMPT).await.unwrap());
     }
     let asked = Instant::now();
-    let error = db.begin(Duration::from_millis(200)).await.map(drop).unwrap_err();
+    let error = db.begin(Duration::from_millis(200), ATTEMPT).await.map(drop).unwrap_err();
     assert!(is_unavailable(&error), "{error}");
     assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
     db.rollback(held.pop().expect("the pool has connections")).await.unwrap();
-    db.rollback(db.begin(WAIT).await.unwrap()).await.unwrap();
+    db.rollback(db.begin(WAIT, ATTEMPT).await.unwrap()).await.unwrap();
 }
 
 macro_rules! database_suite {
@@ -266,7 +272,7 @@ database_suite! {
 #[tokio::test]
 async fn on_postgres_the_commit_of_a_failed_transaction_is_refused() {
     let db = Postgres::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     Postgres::run_in(&mut tx, "select 1 / 0").await.unwrap_err();
     let error = db.commit(tx).await.unwrap_err();
@@ -286,7 +292,7 @@ async fn on_postgres_an_exception_raised_at_commit_is_refused() {
     )
     .await
     .unwrap();
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     Postgres::run_in(&mut tx, "insert into charges values (1)").await.unwrap();
     let error = db.commit(tx).await.unwrap_err();
     assert!(is_refused(&error) && error.to_string().contains("the shop is closed"), "{error}");
@@ -296,7 +302,7 @@ async fn on_postgres_an_exception_raised_at_commit_is_refused() {
 async fn on_postgres_a_cancelled_handler_leaves_no_session_and_no_lock() {
     let db = Postgres::fresh().await;
     db.run("create table charges (id integer)").await.unwrap();
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     let session: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
     Postgres::run_in(&mut tx, "lock table charges").await.unwrap();
@@ -318,7 +324,7 @@ async fn on_postgres_a_cancelled_handler_leaves_no_session_and_no_lock() {
 #[tokio::test]
 async fn on_postgres_a_terminated_session_is_the_worlds() {
     let db = Postgres::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     let session: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
     db.run(&format!("select pg_terminate_backend({session}, 10000)")).await.unwrap();
     let error = Postgres::run_in(&mut tx, "select 1").await.unwrap_err();
@@ -332,7 +338,8 @@ async fn on_postgres_a_terminated_session_is_the_worlds() {
 #[tokio::test]
 async fn on_postgres_a_deadlock_is_the_worlds() {
     let db = Postgres::fresh().await;
-    let (mut one, mut other) = (db.begin(WAIT).await.unwrap(), db.begin(WAIT).await.unwrap());
+    let (mut one, mut other) =
+        (db.begin(WAIT, ATTEMPT).await.unwrap(), db.begin(WAIT, ATTEMPT).await.unwrap());
     Postgres::run_in(&mut one, "select pg_advisory_xact_lock(1)").await.unwrap();
     Postgres::run_in(&mut other, "select pg_advisory_xact_lock(2)").await.unwrap();
     let (first, second) =
@@ -380,18 +387,18 @@ async fn on_postgres_a_killed_server_is_unavailable_and_comes_back() {
     let server = services::OwnPostgres::start();
     let db = Postgres::builder(&server.url()).connect().await.unwrap();
     db.migrate().await.unwrap();
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     db.claim(&mut tx, &sorted([1])).await.unwrap();
     server.kill();
     let error = Postgres::run_in(&mut tx, "select 1").await.unwrap_err();
     assert_eq!(db.blame(&error), Blame::World, "{error}");
     drop(tx);
-    let error = db.begin(Duration::from_secs(1)).await.unwrap_err();
+    let error = db.begin(Duration::from_secs(1), ATTEMPT).await.unwrap_err();
     assert!(is_unavailable(&error), "{error}");
 
     server.start_again();
     let mut tx = loop {
-        match db.begin(WAIT).await {
+        match db.begin(WAIT, ATTEMPT).await {
             Ok(tx) => break tx,
             Err(error) => assert!(is_unavailable(&error), "{error}"),
         }
@@ -460,19 +467,19 @@ async fn a_sqlite_file_that_cannot_be_created_is_named() {
 async fn on_sqlite_a_writer_elsewhere_is_unavailable_in_the_time_allowed() {
     let file = sqlite_file();
     let (one, other) = (Sqlite::open(&file).await.unwrap(), Sqlite::open(&file).await.unwrap());
-    let held = one.begin(WAIT).await.unwrap();
-    let error = other.begin(Duration::from_millis(200)).await.unwrap_err();
+    let held = one.begin(WAIT, ATTEMPT).await.unwrap();
+    let error = other.begin(Duration::from_millis(200), ATTEMPT).await.unwrap_err();
     assert!(is_unavailable(&error), "{error}");
     let busy = other.run("pragma busy_timeout = 1; create table charges (id integer)").await.unwrap_err();
     assert_eq!(other.blame(&busy), Blame::World, "{busy}");
     one.rollback(held).await.unwrap();
-    other.rollback(other.begin(WAIT).await.unwrap()).await.unwrap();
+    other.rollback(other.begin(WAIT, ATTEMPT).await.unwrap()).await.unwrap();
 }
 
 #[tokio::test]
 async fn on_sqlite_a_commit_is_on_disk() {
     let db = Sqlite::fresh().await;
-    let mut tx = db.begin(WAIT).await.unwrap();
+    let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
     let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(&mut *tx).await.unwrap();
     let mode: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((synchronous, mode.as_str()), (2, "wal"));

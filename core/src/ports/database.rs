@@ -49,8 +49,13 @@ pub trait Database: Send + Sync + 'static {
     /// Creates or upgrades the library's tables. Safe to run from many processes at once.
     fn migrate(&self) -> impl Future<Output = Result<(), DatabaseError>> + Send;
 
-    /// Begins a transaction, waiting for a connection for at most `wait`.
-    fn begin(&self, wait: Duration) -> impl Future<Output = Result<Self::Tx, DatabaseError>> + Send;
+    /// Begins a transaction, waiting for a connection for at most `wait`. The database's own limits on it follow from
+    /// `attempt`, how long the handler may take: a lock that is not granted is given up before that.
+    fn begin(
+        &self,
+        wait: Duration,
+        attempt: Duration,
+    ) -> impl Future<Output = Result<Self::Tx, DatabaseError>> + Send;
 
     /// Claims events with one statement. `claims` are in ascending order of key, without twins; the answer tells for
     /// each whether this transaction is the first to claim it. Waits for other transactions that claimed the same

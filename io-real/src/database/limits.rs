@@ -1,10 +1,13 @@
-//! The time limits of a session, all derived from one number: how long an attempt of a handler may take.
+//! The time limits of a session or a transaction, all derived from one number: how long an attempt of a handler may take.
 //!
 //! A claim waits for another transaction's claim of the same event, so whoever holds one must be made to let go. The
 //! engine's own limit on an attempt comes first and closes the connection of a handler that it cancels. The limits
 //! here stand behind it, for the cases that it cannot see: a process that is paused, a machine that is gone.
 
+use std::future::Future;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 /// How long things may take in a database session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,9 +16,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Servers count milliseconds in 32 bits.
+    const LONGEST: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
     /// Derives all limits from that of a handler's attempt.
     pub(crate) fn of_attempt(attempt: Duration) -> Self {
-        Self { attempt: attempt.max(Duration::from_millis(100)) }
+        Self { attempt: attempt.clamp(Duration::from_millis(100), Self::LONGEST) }
     }
 
     /// Waiting for a lock: half an attempt. It must run out before the attempt does, because a lock that is not
@@ -40,6 +46,15 @@ impl Limits {
     pub(crate) fn answer(self) -> Duration {
         self.attempt * 3 / 2
     }
+
+    /// Waits for such an answer; one that is overdue leaves the connection in no usable state.
+    pub(crate) async fn answered<T>(
+        self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let overdue = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        timeout(self.answer(), answer).await.map_err(overdue)?
+    }
 }
 
 #[cfg(test)]
@@ -48,12 +63,13 @@ mod tests {
 
     #[test]
     fn locks_give_up_first_then_the_attempt_then_the_session_then_the_answer() {
-        for attempt in [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(60)] {
+        for attempt in [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(60), Duration::MAX] {
             let limits = Limits::of_attempt(attempt);
             assert!(limits.client_check() < limits.lock());
             assert!(limits.lock() < limits.attempt);
             assert!(limits.attempt < limits.session());
             assert!(limits.session() < limits.answer());
+            assert!(i32::try_from(limits.session().as_millis()).is_ok());
         }
     }
 }

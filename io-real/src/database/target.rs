@@ -1,12 +1,10 @@
-//! The database that calls go to, as far as all databases are alike: its name in errors, how long an answer may take,
-//! and what an error lets conclude.
+//! The database that calls go to, as far as all databases are alike: its name in errors, its limits, and what an error lets
+//! conclude.
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 
 use evenkeel_core::ports::{Blame, DatabaseError};
-use tokio::time::timeout;
 
 use super::Limits;
 
@@ -15,21 +13,13 @@ use super::Limits;
 pub(crate) struct Target {
     /// Without credentials.
     pub(crate) address: Arc<str>,
+    /// Of its sessions, where an attempt has none of its own.
     pub(crate) limits: Limits,
     /// Who is to blame for an error, by what this kind of database says in it.
     pub(crate) blame: fn(&(dyn Error + 'static)) -> Blame,
 }
 
 impl Target {
-    /// Waits for an answer; one that is overdue leaves the connection in no usable state.
-    pub(crate) async fn answer<T>(
-        &self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let overdue = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        timeout(self.limits.answer(), answer).await.map_err(overdue)?
-    }
-
     pub(crate) fn unavailable(&self, cause: impl ToString) -> DatabaseError {
         DatabaseError::Unavailable { database: self.address.clone(), cause: cause.to_string().into() }
     }

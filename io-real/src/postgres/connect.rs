@@ -3,13 +3,14 @@
 //! Every session gets time limits derived from one setting, the limit of a handler's attempt
 //! ([`attempt_limit`](PostgresBuilder::attempt_limit), 60 s): `lock_timeout` is half of it, `statement_timeout` and
 //! `idle_in_transaction_session_timeout` are five quarters of it, and `client_connection_check_interval` (PostgreSQL
-//! 14 or later) is a quarter of it, at most one second.
+//! 14 or later) is a quarter of it, at most one second. For an attempt with another limit, BEGIN sets the first three of
+//! them anew for its transaction.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqlStr};
 
 use super::{Postgres, verdict};
 use crate::database::{ConnectDatabaseError, Limits, Target};
@@ -43,8 +44,9 @@ impl PostgresBuilder {
         self
     }
 
-    /// How long an attempt of a handler may take (60 s); the limits of the sessions follow from it. Give the same as
-    /// to the handlers' policies, or the longest of them.
+    /// How long an attempt of a handler may take (60 s); the limits of the sessions follow from it. A handler whose
+    /// policy says otherwise gets its own in its transactions, at the price of three more statements in the round trip
+    /// of BEGIN: give the same here as to most handlers' policies.
     pub fn attempt_limit(mut self, limit: Duration) -> Self {
         self.attempt_limit = limit;
         self
@@ -118,6 +120,13 @@ fn address(options: &PgConnectOptions) -> Arc<str> {
         Some(socket) => format!("postgres://{}/{database}", socket.display()).into(),
         None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()).into(),
     }
+}
+
+/// BEGIN for a transaction whose limits are not its session's, in the same round trip.
+pub(super) fn begin_within(limits: Limits) -> SqlStr {
+    let (lock, session) = (limits.lock().as_millis(), limits.session().as_millis());
+    AssertSqlSafe(format!(include_str!("sql/begin_within.sql"), lock = lock, session = session))
+        .into_sql_str()
 }
 
 async fn set_limits(connection: &mut PgConnection, limits: Limits) -> Result<(), sqlx::Error> {

@@ -31,7 +31,7 @@ use sqlx::PgPool;
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
-use crate::database::{ConnectDatabaseError, Migration, Target};
+use crate::database::{ConnectDatabaseError, Limits, Migration, Target};
 
 /// A pool of connections to a PostgreSQL database. Cloned freely: a handle, not the thing.
 #[derive(Debug, Clone)]
@@ -74,10 +74,12 @@ impl Database for Postgres {
         migrate::migrate(&self.pool).await.map_err(|error| self.target.failed(&error))
     }
 
-    async fn begin(&self, wait: Duration) -> Result<PgTx, DatabaseError> {
+    async fn begin(&self, wait: Duration, attempt: Duration) -> Result<PgTx, DatabaseError> {
+        let limits = Limits::of_attempt(attempt);
+        let own = (limits != self.target.limits).then(|| connect::begin_within(limits));
         let begin = async {
-            let mut tx = PgTx::new(self.pool.acquire().await?);
-            sqlx::postgres::PgTransactionManager::begin(&mut tx, None).await?;
+            let mut tx = PgTx::new(self.pool.acquire().await?, limits);
+            sqlx::postgres::PgTransactionManager::begin(&mut tx, own).await?;
             Ok(tx)
         };
         match timeout(wait, begin).await {
@@ -93,6 +95,7 @@ impl Database for Postgres {
     }
 
     async fn claim(&self, tx: &mut PgTx, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
+        let limits = tx.limits();
         let claimed = async {
             match claims {
                 [] => Ok(Vec::new()),
@@ -100,18 +103,18 @@ impl Database for Postgres {
                 claims => tx.claim_many(claims).await,
             }
         };
-        self.target.answer(claimed).await.map_err(|error| self.target.failed(&error))
+        limits.answered(claimed).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn commit(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        match self.target.answer(tx.commit()).await {
+        match tx.limits().answered(tx.commit()).await {
             Ok(()) => Ok(()),
             Err(error) => Err(verdict::of_commit(&error, Arc::clone(&self.target.address))),
         }
     }
 
     async fn rollback(&self, tx: PgTx) -> Result<(), DatabaseError> {
-        self.target.answer(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
+        tx.limits().answered(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

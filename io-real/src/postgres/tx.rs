@@ -9,7 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgTransactionManager;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::database::{Guard, made_now};
+use crate::database::{Guard, Limits, made_now};
 
 /// An open transaction. Use it as a connection of sqlx; COMMIT and ROLLBACK are the library's.
 ///
@@ -25,12 +25,20 @@ use crate::database::{Guard, made_now};
 ///
 /// Dropping it closes the connection, and the server rolls back: at once if it waits for a statement, within
 /// `client_connection_check_interval` if one is running.
-pub struct PgTx(Guard<sqlx::Postgres>);
+pub struct PgTx {
+    guard: Guard<sqlx::Postgres>,
+    limits: Limits,
+}
 
 impl PgTx {
     /// Takes charge of a connection on which a transaction is about to begin.
-    pub(super) fn new(connection: PoolConnection<sqlx::Postgres>) -> Self {
-        Self(Guard::new(connection))
+    pub(super) fn new(connection: PoolConnection<sqlx::Postgres>, limits: Limits) -> Self {
+        Self { guard: Guard::new(connection), limits }
+    }
+
+    /// Those that the server keeps for this transaction.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     pub(super) async fn claim_one(&mut self, claim: &Claim) -> Result<bool, sqlx::Error> {
@@ -66,13 +74,13 @@ impl PgTx {
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(include_str!("sql/commit.sql")).execute(&mut *self).await?;
         PgTransactionManager::start_rollback(&mut self);
-        self.0.hand_back();
+        self.guard.hand_back();
         Ok(())
     }
 
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         PgTransactionManager::rollback(&mut self).await?;
-        self.0.hand_back();
+        self.guard.hand_back();
         Ok(())
     }
 }
@@ -81,13 +89,13 @@ impl Deref for PgTx {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0
+        &self.guard
     }
 }
 
 impl DerefMut for PgTx {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.guard
     }
 }
 

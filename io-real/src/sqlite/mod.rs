@@ -15,8 +15,12 @@
 //! again and again. A process that is paused in the middle of a transaction holds up all others until it goes on: no
 //! server is there to end its session.
 //!
+//! What it guarantees beyond [`Database`]: a handler's writes commit with its claim or not at all, even where SQLite
+//! rolls the transaction back by itself and the handler goes on, or sends a COMMIT of its own.
+//!
 //! The file is in WAL mode with `synchronous=FULL`: what is committed survives a power cut.
 
+mod fence;
 mod migrate;
 mod open;
 mod tx;
@@ -79,7 +83,7 @@ impl Database for Sqlite {
         migrate::migrate(&self.writer).await.map_err(|error| self.target.failed(&error))
     }
 
-    async fn begin(&self, wait: Duration) -> Result<SqliteTx, DatabaseError> {
+    async fn begin(&self, wait: Duration, _attempt: Duration) -> Result<SqliteTx, DatabaseError> {
         let begin = async { SqliteTx::begin(self.writer.acquire().await?).await };
         match timeout(wait, begin).await {
             Ok(Ok(tx)) => Ok(tx),
@@ -98,18 +102,17 @@ impl Database for Sqlite {
                 claims => tx.claim_many(claims).await,
             }
         };
-        self.target.answer(claimed).await.map_err(|error| self.target.failed(&error))
+        self.target.limits.answered(claimed).await.map_err(|error| self.target.failed(&error))
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        match self.target.answer(tx.commit()).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(verdict::of_commit(&error, Arc::clone(&self.target.address))),
-        }
+        let fence = tx.fence();
+        let answer = self.target.limits.answered(tx.commit()).await;
+        verdict::of_commit(answer, fence.standing(), Arc::clone(&self.target.address))
     }
 
     async fn rollback(&self, tx: SqliteTx) -> Result<(), DatabaseError> {
-        self.target.answer(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
+        self.target.limits.answered(tx.rollback()).await.map_err(|error| self.target.unavailable(error))
     }
 
     fn blame(&self, error: &(dyn Error + 'static)) -> Blame {

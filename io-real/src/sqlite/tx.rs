@@ -9,10 +9,11 @@ use sqlx::sqlite::SqliteTransactionManager;
 use sqlx::{Connection, SqlSafeStr, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
+use super::fence::{Fence, Standing};
 use crate::database::{Guard, made_now};
 
 /// An open transaction, which holds the file's write lock. Use it as a connection of sqlx; COMMIT and ROLLBACK are the
-/// library's.
+/// library's, and so are the connection's commit hook and rollback hook.
 ///
 /// ```no_run
 /// # use evenkeel::SqliteTx;
@@ -24,12 +25,21 @@ use crate::database::{Guard, made_now};
 ///
 /// Savepoints are sqlx's: `let mut inner = tx.begin().await?`, with `sqlx::Connection` in scope.
 ///
+/// SQLite rolls back a whole transaction when the disk is full or fails, and for `or rollback` and `raise(rollback)`.
+/// What is written after that is refused (`SQLITE_CONSTRAINT_COMMITHOOK`, 531), and the event is not done: return the
+/// errors of statements.
+///
 /// Dropping it closes the connection, which rolls back as soon as a statement that still runs has ended.
-pub struct SqliteTx(Guard<sqlx::Sqlite>);
+pub struct SqliteTx {
+    guard: Guard<sqlx::Sqlite>,
+    fence: Fence,
+}
 
 impl SqliteTx {
     pub(super) async fn begin(connection: PoolConnection<sqlx::Sqlite>) -> Result<Self, sqlx::Error> {
-        let mut tx = Self(Guard::new(connection));
+        let mut guard = Guard::new(connection);
+        let fence = Fence::around(&mut guard).await?;
+        let mut tx = Self { guard, fence };
         let statement = include_str!("sql/begin.sql").into_sql_str();
         SqliteTransactionManager::begin(&mut tx, Some(statement)).await?;
         Ok(tx)
@@ -53,21 +63,48 @@ impl SqliteTx {
         Ok(made_now(claims, fresh))
     }
 
+    /// How the transaction stands, also once it is consumed.
+    pub(super) fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Answers as COMMIT does, or as the last statement did if nothing is left to commit: the fence knows which.
+    ///
     /// With a savepoint left open, sqlx releases that one and calls it a success. So the depth is looked at, and
     /// afterwards: savepoints that were dropped are undone by the connection's thread, in its own time.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if let Standing::Lost(_) = self.fence.standing() {
+            return self.last_statement().await;
+        }
+        self.fence.ask();
         SqliteTransactionManager::commit(&mut self).await?;
         if self.is_in_transaction() {
             return Err(sqlx::Error::InvalidSavePointStatement);
         }
-        self.0.hand_back();
+        if self.fence.standing() == Standing::Allowed {
+            self.fence.lift();
+            self.guard.hand_back();
+        }
         Ok(())
     }
 
+    /// Whether the last statement failed: what ended a transaction, unless the handler ran more after it.
+    async fn last_statement(&mut self) -> Result<(), sqlx::Error> {
+        let last = self.lock_handle().await?.last_error();
+        last.map_or(Ok(()), |error| Err(sqlx::Error::Database(Box::new(error))))
+    }
+
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
-        SqliteTransactionManager::rollback(&mut self).await?;
-        self.0.hand_back();
-        Ok(())
+        match SqliteTransactionManager::rollback(&mut self).await {
+            Ok(()) => {
+                self.fence.lift();
+                self.guard.hand_back();
+                Ok(())
+            }
+            // Nothing was left to roll back.
+            Err(_) if matches!(self.fence.standing(), Standing::Lost(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -93,13 +130,13 @@ impl Deref for SqliteTx {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.0
+        &self.guard
     }
 }
 
 impl DerefMut for SqliteTx {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.0
+        &mut self.guard
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use evenkeel_core::ports::{Blame, DatabaseError};
 
+use super::fence::{Loss, Standing};
 use crate::database::{Fault, fault_of};
 
 /// The primary result codes that matter here; the low byte of an extended one.
@@ -72,13 +73,43 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
         .is_some_and(|error| matches!(Primary::of(error), Primary::Busy | Primary::Locked))
 }
 
-/// What an error in answer to COMMIT lets conclude.
+/// What the answer to COMMIT lets conclude, and how the transaction stands after it.
 ///
 /// A failing disk leaves it open: the commit may already be in the log file, where a restart would find it.
-pub(super) fn of_commit(error: &sqlx::Error, database: Arc<str>) -> DatabaseError {
+pub(super) fn of_commit(
+    answer: Result<(), sqlx::Error>,
+    standing: Standing,
+    database: Arc<str>,
+) -> Result<(), DatabaseError> {
+    let error = match (answer, standing) {
+        (Ok(()), Standing::Lifted) => return Ok(()),
+        // Nothing commits once a transaction is lost, so nothing of it is there.
+        (Err(error), Standing::Lost(Loss::Rollback)) if blame(&error) == Blame::World => {
+            return Err(DatabaseError::Unavailable {
+                database,
+                cause: format!("{}: {error}", Loss::Rollback).into(),
+            });
+        }
+        (_, Standing::Lost(loss)) => {
+            return Err(DatabaseError::Refused { database, cause: loss.to_string().into() });
+        }
+        (Ok(()), Standing::Open | Standing::Asked | Standing::Allowed) => {
+            return Err(DatabaseError::Unknown {
+                database,
+                cause: "the handler removed the connection's commit hook; leave the hooks to the library"
+                    .into(),
+            });
+        }
+        // SQLite may be through with it: a COMMIT that the handler gave up, still under way, can have taken the leave
+        // of ours, and then ours fails.
+        (Err(error), Standing::Allowed | Standing::Lifted) => {
+            return Err(DatabaseError::Unknown { database, cause: error.to_string().into() });
+        }
+        (Err(error), Standing::Open | Standing::Asked) => error,
+    };
     let cause = Arc::from(error.to_string());
-    match error {
-        sqlx::Error::Database(answer) => match Primary::of(&**answer) {
+    Err(match error {
+        sqlx::Error::Database(answer) => match Primary::of(&*answer) {
             Primary::Error | Primary::Constraint => DatabaseError::Refused { database, cause },
             Primary::Busy | Primary::Locked => DatabaseError::Unavailable { database, cause },
             Primary::NoMemory
@@ -93,5 +124,5 @@ pub(super) fn of_commit(error: &sqlx::Error, database: Arc<str>) -> DatabaseErro
             cause: "a savepoint was left open: commit it or drop it".into(),
         },
         _ => DatabaseError::Unknown { database, cause },
-    }
+    })
 }

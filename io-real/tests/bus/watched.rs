@@ -96,10 +96,10 @@ impl Database for Watched {
         self.database.migrate().await
     }
 
-    async fn begin(&self, wait: Duration) -> Result<PgTx, DatabaseError> {
+    async fn begin(&self, wait: Duration, attempt: Duration) -> Result<PgTx, DatabaseError> {
         let wanted = self.tally.wanted.fetch_add(1, Ordering::AcqRel) + 1;
         self.tally.most_wanted.fetch_max(wanted, Ordering::AcqRel);
-        self.database.begin(wait).await.inspect_err(|_| {
+        self.database.begin(wait, attempt).await.inspect_err(|_| {
             self.tally.ended();
             count(&self.tally.failed_begins);
         })

@@ -340,7 +340,7 @@ impl Database for SimDatabase {
         Ok(())
     }
 
-    async fn begin(&self, wait: Duration) -> Result<SimTx, DatabaseError> {
+    async fn begin(&self, wait: Duration, _attempt: Duration) -> Result<SimTx, DatabaseError> {
         let mut seat = self.seat(wait).await?;
         // A connection of the pool may have died while nobody used it: then another is made.
         for _ in 0..2 {

@@ -39,11 +39,10 @@ where
                 Ok(event) => event,
                 Err(outcome) => return outcome.into(),
             };
-            let Opened { mut tx, fresh, waited } =
-                match open(&desk.runtime, &*database, &[claim_of(&event)]).await {
-                    Ok(opened) => opened,
-                    Err(outcome) => return outcome.into(),
-                };
+            let Opened { mut tx, fresh, waited } = match open(desk, &*database, &[claim_of(&event)]).await {
+                Ok(opened) => opened,
+                Err(outcome) => return outcome.into(),
+            };
             if fresh != [true] {
                 return already_done(&*database, tx).await.into();
             }
@@ -91,7 +90,7 @@ where
                 return Outcome::Ignored.into();
             }
             let sorted: Vec<Claim> = claims.into_values().collect();
-            let Opened { mut tx, fresh, waited } = match open(&desk.runtime, &*database, &sorted).await {
+            let Opened { mut tx, fresh, waited } = match open(desk, &*database, &sorted).await {
                 Ok(opened) => opened,
                 Err(outcome) => return outcome.into(),
             };
@@ -122,20 +121,20 @@ struct Opened<Tx> {
 }
 
 /// Begins a transaction and claims. Nothing that fails here is the handler's.
-async fn open<R: Runtime, D: Database>(
-    runtime: &R,
+async fn open<R: Runtime, D: Database, T, C: Codec<T>>(
+    desk: &Desk<R, T, C>,
     database: &D,
     claims: &[Claim],
 ) -> Result<Opened<D::Tx>, Outcome> {
-    let begun = runtime.now();
+    let begun = desk.runtime.now();
     let attempt = async {
-        let mut tx = database.begin(WAIT_FOR_CONNECTION).await?;
+        let mut tx = database.begin(WAIT_FOR_CONNECTION, desk.limit).await?;
         let fresh = database.claim(&mut tx, claims).await?;
         Ok::<_, DatabaseError>((tx, fresh))
     };
     match attempt.await {
         Ok((tx, fresh)) if fresh.len() == claims.len() => {
-            Ok(Opened { tx, fresh, waited: runtime.now().since(begun) })
+            Ok(Opened { tx, fresh, waited: desk.runtime.now().since(begun) })
         }
         Ok((_, fresh)) => {
             tracing::error!(

@@ -1,0 +1,4 @@
+begin;
+set local lock_timeout = {lock};
+set local statement_timeout = {session};
+set local idle_in_transaction_session_timeout = {session}
