@@ -2,6 +2,7 @@
 
 mod admin;
 mod memory;
+mod producers;
 mod waits;
 
 use std::collections::BTreeMap;
