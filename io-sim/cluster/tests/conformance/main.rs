@@ -36,7 +36,7 @@ use client::World;
 use report::Outcome;
 
 /// How long a case may take at one broker.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many cases run at a time.
 const AT_ONCE: usize = 12;
