@@ -1,8 +1,11 @@
 //! The program `evenkeel broker` as its users start and stop it.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use evenkeel::{Bus, Kafka, Topic};
 
@@ -58,6 +61,44 @@ fn it_serves_until_a_signal_and_ends_well() {
     }
 }
 
+/// An output that takes nothing more, and that nobody reads.
+fn full() -> (UnixStream, OwnedFd) {
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let end = loop {
+        if let Err(error) = writer.write(&[b' '; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(end.kind(), ErrorKind::WouldBlock);
+    writer.set_nonblocking(false).unwrap();
+    (reader, writer.into())
+}
+
+/// Here it hangs where it tells its addresses, so it never gets to shutting down.
+#[test]
+fn a_second_signal_ends_it_whatever_it_is_doing() {
+    let (_unread, out) = full();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = evenkeel(&["broker", "--listen", &address.to_string()]);
+    let mut running = Running(command.stdout(out).spawn().unwrap());
+    // Once it listens it waits for signals, too.
+    let mut connection = loop {
+        match TcpStream::connect(address) {
+            Ok(connection) => break connection,
+            Err(_) => assert_eq!(running.0.try_wait().unwrap(), None),
+        }
+    };
+    running.signal("-INT");
+    // Not the same one again: two of one kind may arrive as one.
+    running.signal("-TERM");
+    connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let ended = connection.read(&mut [0]).map_err(|error| error.kind());
+    assert!(matches!(ended, Ok(0) | Err(ErrorKind::ConnectionReset)), "it goes on: {ended:?}");
+    let status = running.0.wait().unwrap().code();
+    assert!(matches!(status, Some(130 | 143)), "{status:?}");
+}
+
 #[test]
 fn a_taken_port_is_told_with_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -90,7 +131,7 @@ fn what_clients_are_told_can_differ_from_where_it_listens() {
     let (_running, addresses) = Running::start(&["--advertise", "kafka.test"]);
     let (host, port) = addresses.rsplit_once(':').expect("an address");
     assert_eq!(host, "kafka.test");
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap())).is_ok());
+    assert!(TcpStream::connect(("127.0.0.1", port.parse().unwrap())).is_ok());
 }
 
 #[test]

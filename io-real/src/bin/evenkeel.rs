@@ -7,11 +7,14 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use evenkeel_cluster::DevCluster;
 use evenkeel_cluster::serve::StartError;
+use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Reliable event processing on Kafka with a SQL database.
@@ -114,11 +117,9 @@ async fn serve(arguments: Broker) -> Result<ExitCode, BrokerError> {
     }
     let cluster = builder.start().await?;
     tell(&cluster).map_err(|cause| BrokerError::Io { doing: "cannot print the addresses", cause })?;
-    signals.next().await;
-    tokio::select! {
-        () = cluster.shutdown() => Ok(ExitCode::SUCCESS),
-        number = signals.next() => std::process::exit(128 + number),
-    }
+    signals.first().await;
+    cluster.shutdown().await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The line that says that clients may come, and where to.
@@ -136,14 +137,22 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let number = kind.as_raw_value();
+            // The second ends the process from within the signal's handler: whatever keeps the one thread busy, be it
+            // an output that nobody reads, would keep it from any other reaction, too.
+            flag::register_conditional_shutdown(number, 128 + number, asked.clone())?;
+            flag::register(number, asked.clone())?;
+        }
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The number of the next signal.
-    async fn next(&mut self) -> i32 {
+    /// Waits for the first.
+    async fn first(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

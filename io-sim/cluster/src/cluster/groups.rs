@@ -20,6 +20,9 @@ use crate::offsets::Offsets;
 /// How long a group without members and positions is still listed.
 const KEEP_EMPTY: Duration = Duration::from_secs(10 * 60);
 
+/// How long a group rests that is due again as soon as it was dealt with.
+const REST: Duration = Duration::from_millis(1);
+
 /// A group with its positions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
@@ -27,8 +30,16 @@ pub(super) struct Entry {
     pub(super) offsets: Offsets,
     /// When it last had members.
     idle_since: Time,
+    /// It is not looked at before.
+    rests_until: Time,
     /// Its place in the order of deadlines.
     due: Option<Time>,
+}
+
+impl Entry {
+    fn deadline(&self) -> Option<Time> {
+        self.group.deadline().map(|at| at.max(self.rests_until))
+    }
 }
 
 /// All groups.
@@ -57,7 +68,7 @@ impl Groups {
         if !(was_idle && entry.group.is_idle()) {
             entry.idle_since = now;
         }
-        let due = entry.group.deadline();
+        let due = entry.deadline();
         if due != entry.due {
             if let Some(before) = entry.due {
                 self.due.remove(&(before, name.clone()));
@@ -71,6 +82,19 @@ impl Groups {
             self.by_name.remove(name);
         }
         done
+    }
+
+    /// Works on the groups that are due, on each once: whatever comes of it, this ends, and all deadlines lie ahead.
+    pub(super) fn tick(&mut self, now: Time, mut work: impl FnMut(&mut Group)) {
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        for name in due.map(|(_, name)| name.clone()).collect::<Vec<_>>() {
+            self.with(now, &name, |entry| {
+                work(&mut entry.group);
+                if entry.deadline().is_some_and(|at| at <= now) {
+                    entry.rests_until = now + REST;
+                }
+            });
+        }
     }
 
     fn remove(&mut self, name: &Text) {
@@ -103,7 +127,7 @@ impl Groups {
     pub(super) fn check(&self) {
         for (name, entry) in &self.by_name {
             entry.group.check();
-            assert_eq!(entry.due, entry.group.deadline(), "{name:?} is woken when it is due");
+            assert_eq!(entry.due, entry.deadline(), "{name:?} is woken when it is due");
         }
         assert_eq!(self.due.len(), self.by_name.values().filter(|entry| entry.due.is_some()).count());
     }
@@ -127,10 +151,14 @@ impl Cluster {
     fn with_group<T>(&mut self, name: &Text, work: impl FnOnce(&mut Group, &mut Replies) -> T) -> T {
         let mut out = Replies::new();
         let done = self.groups.with(self.now, name, |entry| work(&mut entry.group, &mut out));
-        for (id, answer) in out {
+        self.reply_all(out);
+        done
+    }
+
+    fn reply_all(&mut self, replies: Replies) {
+        for (id, answer) in replies {
             self.reply(id, answer);
         }
-        done
     }
 
     pub(super) fn find_coordinators(&self, request: &FindCoordinatorsRequest) -> FindCoordinatorsAnswer {
@@ -275,9 +303,9 @@ impl Cluster {
     /// Lets time pass for the groups that are due.
     pub(super) fn tick_groups(&mut self) {
         let (now, limits) = (self.now, self.config.group_limits());
-        while let Some((_, name)) = self.groups.due.first().filter(|(at, _)| *at <= now).cloned() {
-            self.with_group(&name, |group, out| group.tick(now, limits, out));
-        }
+        let mut out = Replies::new();
+        self.groups.tick(now, |group| group.tick(now, limits, &mut out));
+        self.reply_all(out);
     }
 
     /// These groups have a new coordinator.

@@ -1,5 +1,7 @@
 //! What happens to brokers and replicas, and the cluster's own chores.
 
+use std::time::Duration;
+
 use evenkeel_core::model::{BrokerId, PartitionId, Time};
 
 use super::Cluster;
@@ -7,6 +9,9 @@ use super::coordinator::Slot;
 use crate::message::{BrokerAddress, Text};
 use crate::partition::Partition;
 use crate::topics::config::Settings;
+
+/// How often producers are looked at. As seldom as in Kafka: between two looks a producer of old records is safe.
+pub(super) const PRODUCER_CHECK: Duration = Duration::from_secs(10 * 60);
 
 impl Cluster {
     pub(super) fn broker_started(&mut self, address: BrokerAddress) {
@@ -99,6 +104,11 @@ impl Cluster {
         self.next_upkeep = self.now + self.config.upkeep_interval;
         let clock = self.clock();
         self.each_partition(|partition, settings| partition.clean(clock, settings));
+        if self.next_producer_expiry <= self.now {
+            self.next_producer_expiry = self.now + PRODUCER_CHECK;
+            let limit = self.config.producer_expiration;
+            self.each_partition(|partition, _| partition.expire_producers(clock.wall, limit));
+        }
         self.groups.expire(self.now, self.config.offsets_retention);
         self.quotas.tidy(self.now);
     }

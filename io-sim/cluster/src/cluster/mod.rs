@@ -144,6 +144,7 @@ pub struct Cluster {
     /// Partitions on which something has changed that requests wait for.
     touched: BTreeSet<(Text, PartitionId)>,
     next_upkeep: Time,
+    next_producer_expiry: Time,
     /// How many bytes may be appended before the logs are weighed again.
     room: u64,
     actions: VecDeque<Action>,
@@ -174,6 +175,7 @@ impl Cluster {
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
             next_upkeep: Time::ZERO + config.upkeep_interval,
+            next_producer_expiry: Time::ZERO + life::PRODUCER_CHECK,
             room: config.retained_bytes.unwrap_or(u64::MAX),
             actions: VecDeque::new(),
             marks: Marks::default(),

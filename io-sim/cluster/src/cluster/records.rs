@@ -24,12 +24,15 @@ pub(super) struct Read {
     bytes: usize,
     /// Something that the client must learn at once.
     has_news: bool,
+    /// How many partitions are asked for that there are not.
+    unknown: usize,
 }
 
 impl Read {
-    /// Whether it is worth an answer.
-    pub(super) const fn is_enough(&self, request: &FetchRequest) -> bool {
-        self.has_news || self.bytes >= request.min_bytes
+    /// Whether it is worth an answer. That a partition is not there is news only if it was there when the fetch came,
+    /// and `unknown` were not.
+    pub(super) const fn is_enough(&self, request: &FetchRequest, unknown: usize) -> bool {
+        self.has_news || self.unknown > unknown || self.bytes >= request.min_bytes
     }
 }
 
@@ -99,18 +102,20 @@ impl Cluster {
             return;
         }
         let read = self.read(origin, &request);
-        let asks_for_nothing = request.topics.iter().all(|topic| topic.partitions.is_empty());
-        if request.max_wait.is_zero() || asks_for_nothing || read.is_enough(&request) {
+        let unknown = read.unknown;
+        let asks_for_nothing =
+            request.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == unknown;
+        if request.max_wait.is_zero() || asks_for_nothing || read.is_enough(&request, unknown) {
             self.answer_fetch(id, origin, read);
             return;
         }
         let until = self.now + request.max_wait;
-        self.park(id, Waiting { until, origin: origin.clone(), what: What::Records(request) });
+        self.park(id, Waiting { until, origin: origin.clone(), what: What::Records { request, unknown } });
     }
 
     /// Reads what there is.
     pub(super) fn read(&self, origin: &Origin, request: &FetchRequest) -> Read {
-        let (mut bytes, mut has_news) = (0, false);
+        let (mut bytes, mut has_news, mut unknown) = (0, false, 0);
         let topics: Vec<_> = OfTopic::map(&request.topics, |topic, wanted| {
             let room = request.max_bytes.saturating_sub(bytes).min(wanted.max_bytes);
             let outcome =
@@ -120,12 +125,13 @@ impl Cluster {
                     bytes += fetched.batches.iter().map(bytes::Bytes::len).sum::<usize>();
                     has_news |= fetched.diverging.is_some();
                 }
+                Err(ErrorCode::UnknownTopicOrPartition) => unknown += 1,
                 Err(_) => has_news = true,
             }
             FetchedPartition { partition: wanted.partition, outcome }
         });
         let topics = topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect();
-        Read { topics, bytes, has_news }
+        Read { topics, bytes, has_news, unknown }
     }
 
     fn read_partition(

@@ -34,6 +34,9 @@ pub struct ClusterConfig {
     pub initial_rebalance_delay: Duration,
     /// How long a group's positions stay once it has no members. 7 days.
     pub offsets_retention: Duration,
+    /// How old a producer's last batch in a partition may become before its sequence is forgotten there. 1 day; it is
+    /// looked after every 10 min.
+    pub producer_expiration: Duration,
     /// How long a new coordinator takes to load its groups. Zero.
     pub coordinator_load: Duration,
     /// How long a follower may be behind before it is no longer in sync. 30 s.
@@ -64,6 +67,7 @@ impl Default for ClusterConfig {
             max_group_size: usize::MAX,
             initial_rebalance_delay: Duration::ZERO,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            producer_expiration: Duration::from_secs(24 * 60 * 60),
             coordinator_load: Duration::ZERO,
             replica_lag: Duration::from_secs(30),
             upkeep_interval: Duration::from_secs(5),

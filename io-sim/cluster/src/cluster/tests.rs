@@ -1,7 +1,9 @@
 //! The machine as a whole: requests in, answers out, time between.
 
 mod admin;
+mod deadlines;
 mod memory;
+mod producers;
 mod waits;
 
 use std::collections::BTreeMap;

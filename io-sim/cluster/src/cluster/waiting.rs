@@ -22,8 +22,8 @@ pub(super) struct Waiting {
 /// What for.
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    /// Enough records.
-    Records(FetchRequest),
+    /// Enough records. So many partitions were not there when it came.
+    Records { request: FetchRequest, unknown: usize },
     /// The in-sync replicas.
     Replicas { answer: ProduceAnswer, pending: Vec<Pending> },
 }
@@ -42,7 +42,7 @@ impl Waiting {
     /// The partitions it waits for.
     fn partitions(&self) -> BTreeSet<(Text, PartitionId)> {
         match &self.what {
-            What::Records(request) => {
+            What::Records { request, .. } => {
                 let of_topic = |entry: &OfTopic<crate::message::FetchPartition>| {
                     let topic = entry.topic.clone();
                     let numbers: Vec<_> = entry.partitions.iter().map(|p| p.partition).collect();
@@ -132,9 +132,9 @@ impl Cluster {
     pub(super) fn look_again(&mut self, id: RequestId, is_over: bool) {
         let Some(waiting) = self.waiting.get(&id) else { return };
         match &waiting.what {
-            What::Records(request) => {
+            What::Records { request, unknown } => {
                 let read = self.read(&waiting.origin, request);
-                if is_over || read.is_enough(request) {
+                if is_over || read.is_enough(request, *unknown) {
                     let origin = waiting.origin.clone();
                     self.unpark(id);
                     self.answer_fetch(id, &origin, read);

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_core::model::{LeaderEpoch, Offset};
+use evenkeel_core::model::{LeaderEpoch, Offset, WallTime};
 use evenkeel_core::records::StoredBatch;
 
 use epochs::Epochs;
@@ -92,6 +92,11 @@ impl Log {
 
     pub(crate) const fn producers(&self) -> &Producers {
         &self.producers
+    }
+
+    /// Forgets the producers whose last batch is `limit` old.
+    pub(crate) fn expire_producers(&mut self, now: WallTime, limit: Duration) {
+        self.producers.expire(now, limit);
     }
 
     /// Puts a batch, which has its place already, behind the last one.

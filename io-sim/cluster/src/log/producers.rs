@@ -3,12 +3,18 @@
 //! A producer numbers its records in each partition, from zero in each of its epochs. Of every producer the last
 //! [`KEPT`] batches are remembered, since a producer has at most five requests out: a repetition of one of them is
 //! answered with where it was appended the first time.
+//!
+//! Producers come and go, so one is forgotten when its last batch is too old. That goes by the batch's timestamp, as in
+//! Kafka: a producer of old records may be forgotten while it is at work, and may then begin anywhere.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{Offset, WallTime};
 use evenkeel_core::records::{Producer, ProducerState, StoredBatch};
+
+use super::retention::age;
 
 /// How many batches of a producer are remembered.
 const KEPT: usize = 5;
@@ -46,7 +52,7 @@ impl Producers {
     /// Whether a batch of `span` records is the next of its producer.
     pub(crate) fn judge(&self, state: ProducerState, span: i64) -> Sequence {
         let Some(known) = self.0.get(&state.id) else {
-            // A producer whose past was deleted with its records, or a new one: both may begin anywhere.
+            // A producer that was forgotten, or a new one: both may begin anywhere.
             return Sequence::Next;
         };
         if state.epoch < known.epoch {
@@ -93,6 +99,11 @@ impl Producers {
             base_offset: batch.base_offset(),
             timestamp: batch.max_timestamp(),
         });
+    }
+
+    /// Forgets the producers whose last batch is `limit` old.
+    pub(crate) fn expire(&mut self, now: WallTime, limit: Duration) {
+        self.0.retain(|_, known| known.batches.back().is_some_and(|last| age(now, last.timestamp) < limit));
     }
 }
 

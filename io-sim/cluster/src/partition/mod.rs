@@ -16,6 +16,8 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, RequestId, Time, WallTime};
 
@@ -164,6 +166,13 @@ impl Partition {
                     },
                 );
             }
+        }
+    }
+
+    /// Forgets producers, on dead replicas too: a broker that comes back begins without those that are too old.
+    pub(crate) fn expire_producers(&mut self, now: WallTime, limit: Duration) {
+        for replica in &mut self.replicas {
+            replica.log.expire_producers(now, limit);
         }
     }
 

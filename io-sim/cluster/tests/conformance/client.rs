@@ -22,7 +22,7 @@ use crate::requests;
 use crate::transcript::Transcript;
 
 /// Longer than any answer takes.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(45);
 
 /// How often a broker is asked whether something is so by now.
 pub(crate) const POLL: Duration = Duration::from_millis(20);

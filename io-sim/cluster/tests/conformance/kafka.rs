@@ -22,7 +22,10 @@ pub(crate) fn address() -> Result<String, String> {
     let addresses = if given.is_empty() { started()? } else { given };
     match addresses.split(',').collect::<Vec<_>>()[..] {
         [one] => Ok(one.to_owned()),
-        _ => Err(format!("a Kafka of one broker is needed, EVENKEEL_TEST_KAFKA is {addresses:?}")),
+        _ => Err(format!(
+            "a Kafka of one broker is needed, {addresses} is not one; set EVENKEEL_TEST_KAFKA to the address of one, \
+             or unset it and run `make stop` to have one started"
+        )),
     }
 }
 

@@ -69,6 +69,10 @@ pub(crate) fn print(outcomes: &[Outcome]) {
         }
     }
     print!("{}", table(outcomes));
+    let failed = outcomes.iter().filter(|outcome| !outcome.is_fine()).count();
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    // As other tests end, so that `make test` counts the cases.
+    println!("\ntest result: {verdict}. {} passed; {failed} failed", outcomes.len() - failed);
 }
 
 /// Rows of areas.

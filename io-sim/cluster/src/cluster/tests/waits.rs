@@ -49,6 +49,41 @@ fn a_fetch_learns_that_its_topic_is_gone() {
     assert_eq!(bench.fetched(fetch), Err(ErrorCode::UnknownTopicOrPartition));
 }
 
+#[test]
+fn a_partition_that_was_never_there_does_not_hurry_a_fetch_of_others() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.create("t", 1, &[]);
+    let fetch = |bench: &mut Bench, numbers: &[i32]| {
+        let partition = |number: &i32| FetchPartition {
+            partition: PartitionId(*number),
+            leader_epoch: None,
+            offset: Offset(0),
+            last_epoch: None,
+            max_bytes: 1 << 20,
+        };
+        let partitions = numbers.iter().map(partition).collect();
+        let request = FetchRequest {
+            max_wait: Duration::from_millis(500),
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            read_committed: false,
+            session: FetchSession::Whole,
+            topics: vec![OfTopic { topic: "t".into(), partitions }],
+        };
+        bench.ask(1, request)
+    };
+    let of_nothing = fetch(&mut bench, &[8, 9]);
+    assert_eq!(bench.fetched(of_nothing), Err(ErrorCode::UnknownTopicOrPartition));
+    let late = fetch(&mut bench, &[0, 9]);
+    bench.pass(499);
+    assert!(bench.is_parked(late));
+    bench.pass(1);
+    assert_eq!(bench.fetched(late), Ok((0, 0)));
+    let early = fetch(&mut bench, &[0, 9]);
+    bench.ask(1, DeleteTopicsRequest { topics: vec![TopicRef::Name("t".into())] });
+    assert_eq!(bench.fetched(early), Err(ErrorCode::UnknownTopicOrPartition), "this one was there");
+}
+
 fn stall(bench: &mut Bench, broker: i32, runs: bool) {
     let (topic, partition, broker) = ("t".into(), PartitionId(0), BrokerId(broker));
     bench.tell(Input::Replication { topic, partition, broker, runs });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::{DeleteRecordsRequest, FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::client::{Client, World};
@@ -20,6 +21,7 @@ list![
     min_bytes_come_in_two_batches,
     a_parked_fetch_wakes,
     an_error_does_not_wait,
+    an_unknown_partition_does_not_end_a_wait,
     from_the_middle_of_a_batch,
     partition_limit_below_the_first_batch,
     partition_limit_between_two_batches,
@@ -128,9 +130,19 @@ async fn a_parked_fetch_wakes(world: World) {
 
 async fn an_error_does_not_wait(world: World) {
     let mut client = world.client().await;
+    let topic = client.topic("t", 2, &[]).await;
+    // Of one that is beyond the end, of one that is not there.
+    for partitions in [vec![fetched(0, 0), fetched(1, 9)], vec![fetched(9, 0)]] {
+        let begun = Instant::now();
+        client.ask(fetch_of(&topic, partitions).with_max_wait_ms(14_000)).await;
+        world.note("at once", begun.elapsed() < Duration::from_secs(10));
+    }
+}
+
+async fn an_unknown_partition_does_not_end_a_wait(world: World) {
+    let mut client = world.client().await;
     let topic = client.topic("t", 1, &[]).await;
-    let partitions = vec![fetched(0, 0), fetched(9, 0)];
-    client.ask(fetch_of(&topic, partitions).with_max_wait_ms(14_000)).await;
+    client.ask_timed(WAIT, patient(fetch_of(&topic, vec![fetched(0, 0), fetched(9, 0)]))).await;
 }
 
 async fn from_the_middle_of_a_batch(world: World) {

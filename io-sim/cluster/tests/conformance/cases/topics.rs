@@ -333,7 +333,7 @@ async fn create_in_old_versions(world: World) {
 async fn delete_one(world: World) {
     let mut client = world.client().await;
     let name = client.topic("t", 1, &[]).await;
-    client.ask(delete_topics(&[name.clone()])).await;
+    client.ask(delete_topics(std::slice::from_ref(&name))).await;
     until(&mut client, &name, is_gone).await;
     describe(&mut client, metadata(vec![by_name(&name)])).await;
     client.ask(list_offsets(&name, 0, EARLIEST)).await;
@@ -411,7 +411,7 @@ async fn delete_and_create_again(world: World) {
     let name = client.topic("t", 1, &[]).await;
     client.prepare(produce(&name, 0, -1, Batch::of(3).bytes())).await;
     let before = id_of(&mut client, &name).await;
-    client.prepare(delete_topics(&[name.clone()])).await;
+    client.prepare(delete_topics(std::slice::from_ref(&name))).await;
     until(&mut client, &name, is_gone).await;
     client.ask(create(&name, 1, 1, &[])).await;
     client.has(&name, 1).await;
