@@ -11,6 +11,7 @@ mod delivery;
 mod failure;
 mod foreign_metadata;
 mod foreign_topic;
+mod limits;
 mod link;
 mod offsets;
 mod outage;
