@@ -25,6 +25,7 @@ pub use ids::{
     RequestId, TopicId, TopicName, TopicPartition,
 };
 pub use new_event::NewEvent;
+pub(crate) use options::LAST_COMMIT;
 pub use options::{GroupSettings, ProduceSettings};
 pub use payload::{BoxError, Codec, Json, MediaType, PayloadError, Raw, Tombstones};
 pub use policy::{ErrorKind, HandlerError, OnFailure, Ordering, RetryPolicy};

@@ -9,8 +9,9 @@ use crate::error::SettingError;
 
 /// What goes over the wire counts milliseconds, and bytes of one request, in 31 bits.
 const MOST: u64 = i32::MAX as u64;
-/// What a drain takes beyond its limit: when its calls have ended, it waits as long for its last commit.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// How long a drain waits for its last commit after its calls have ended.
+pub(crate) const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// How the members of one consumer group behave in this process.
 ///

@@ -1,17 +1,12 @@
 //! Taking partitions over and letting them go.
 
-use std::time::Duration;
-
 use super::leading::Want;
 use super::{Action, Consumer, Kept, Lanes, Notice, Partition, Phase};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet, Unreadable};
 use crate::machine::group::Membership;
-use crate::model::{Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
+use crate::model::{LAST_COMMIT, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
 use crate::ports::{PortError, StoredOffset, StoredOffsets};
-
-/// How long a drain waits for its last commit after its calls have ended.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// Where the consumer stands with its group.
 #[derive(Debug, Clone)]
