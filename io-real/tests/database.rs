@@ -152,7 +152,7 @@ async fn a_savepoint_left_open_costs_no_one_the_transaction<D: UnderTest>() {
 
 async fn a_transaction_that_the_handler_ended_is_no_success<D: UnderTest>() {
     let db = D::fresh().await;
-    for end in ["rollback", "commit"] {
+    for end in ["rollback", "commit", "rollback; begin", "commit; begin"] {
         let mut tx = db.begin(WAIT, ATTEMPT).await.unwrap();
         let _some_databases_refuse = D::run_in(&mut tx, end).await;
         let error = db.commit(tx).await.unwrap_err();

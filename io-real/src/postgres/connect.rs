@@ -122,8 +122,11 @@ fn address(options: &PgConnectOptions) -> Arc<str> {
     }
 }
 
-/// BEGIN for a transaction whose limits are not its session's, in the same round trip.
-pub(super) fn begin_within(limits: Limits) -> SqlStr {
+/// BEGIN, with limits where they are not the session's, in one round trip. It leaves a mark, see `PgTx::commit`.
+pub(super) fn begin(limits: Limits, of_session: Limits) -> SqlStr {
+    if limits == of_session {
+        return include_str!("sql/begin.sql").into_sql_str();
+    }
     let (lock, session) = (limits.lock().as_millis(), limits.session().as_millis());
     AssertSqlSafe(format!(include_str!("sql/begin_within.sql"), lock = lock, session = session))
         .into_sql_str()

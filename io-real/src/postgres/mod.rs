@@ -76,10 +76,10 @@ impl Database for Postgres {
 
     async fn begin(&self, wait: Duration, attempt: Duration) -> Result<PgTx, DatabaseError> {
         let limits = Limits::of_attempt(attempt);
-        let own = (limits != self.target.limits).then(|| connect::begin_within(limits));
+        let statement = connect::begin(limits, self.target.limits);
         let begin = async {
             let mut tx = PgTx::new(self.pool.acquire().await?, limits);
-            sqlx::postgres::PgTransactionManager::begin(&mut tx, own).await?;
+            sqlx::postgres::PgTransactionManager::begin(&mut tx, Some(statement)).await?;
             Ok(tx)
         };
         match timeout(wait, begin).await {

@@ -64,13 +64,13 @@ impl PgTx {
         Ok(made_now(claims, fresh))
     }
 
-    /// Commits, in one round trip, and fails if there was nothing left to commit.
+    /// Commits, in one round trip, and fails unless the transaction that was begun is still there, and whole.
     ///
-    /// The server answers a plain COMMIT with success when the transaction had failed before, and sqlx does not tell.
-    /// In the text that is sent instead, `set constraints` fails in a failed transaction, and then nothing after it is
-    /// run (it is the cheapest statement that does, and brings no rows; what it checks, COMMIT would check a moment
-    /// later); `commit and chain` fails outside of a transaction. The empty transaction that it begins keeps sqlx's
-    /// count of open ones true; its rollback travels with whatever is sent next.
+    /// The server answers a plain COMMIT with success when the transaction had failed before, and when the handler has
+    /// ended it and begun another, which lacks the claim. So a cursor that lasts as long as the transaction is declared
+    /// with BEGIN, and closed before COMMIT in the same text: that fails in a failed transaction, and in any other than
+    /// its own, and then nothing after it is run. The empty transaction that `and chain` begins keeps sqlx's count of
+    /// open ones true; its rollback travels with whatever is sent next.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(include_str!("sql/commit.sql")).execute(&mut *self).await?;
         PgTransactionManager::start_rollback(&mut self);

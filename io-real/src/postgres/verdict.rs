@@ -62,9 +62,10 @@ pub(super) fn of_commit(error: &sqlx::Error, database: Arc<str>) -> DatabaseErro
         // Poolers between us and the server speak of lost connections so; 40003 says it itself.
         "40003" => DatabaseError::Unknown { database, cause },
         state if state.starts_with("08") => DatabaseError::Unknown { database, cause },
-        "25P01" => DatabaseError::Refused {
+        // No such cursor: the mark that BEGIN left is gone.
+        "34000" | "25P01" => DatabaseError::Refused {
             database,
-            cause: "there was no transaction any more; leave COMMIT and ROLLBACK to the library".into(),
+            cause: "the transaction of the claim was no more; leave COMMIT and ROLLBACK to the library".into(),
         },
         "25P02" => DatabaseError::Refused {
             database,

@@ -1,1 +1,1 @@
-set constraints all immediate; commit and chain
+close evenkeel_transaction; commit and chain
