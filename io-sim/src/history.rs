@@ -349,6 +349,13 @@ pub enum Happening {
         /// The offsets.
         offsets: Range<Offset>,
     },
+    /// A log lost what it had from an offset on, and others may come to stand there.
+    Truncated {
+        /// The log.
+        place: Place,
+        /// Where it ends now.
+        end: Offset,
+    },
     /// The coordinator took a generation's assignment.
     Assigned {
         /// The group.

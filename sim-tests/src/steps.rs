@@ -18,6 +18,7 @@ use evenkeel_sim::trace::{Detail, Hash};
 pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("a bug stopped a partition", "there is none that is known"),
     ("a broker told of an older life of a topic", "no topic is deleted"),
+    ("a commit of a life that no look has told", "no topic is deleted"),
     ("a member's subscription cannot be read", "all members are of this library"),
     ("a topic was recreated", "no topic is deleted"),
     ("assigned a partition of a topic without handlers", "all members have the same handlers"),
@@ -39,7 +40,7 @@ pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("moved without an assignment", "each half of a member knows what the other does"),
     ("other partitions than were assigned", "no topic grows"),
     ("outcome of an unknown call ignored", "each call ends once"),
-    ("position past the end of the log", "no log is cut"),
+    ("position past the end of the log", "a log that was cut says where it ends"),
     ("read twice, not handed out again", "no fetch reaches back"),
     ("retention overtook the group", "nothing is deleted"),
     ("started twice", "the engine starts a member once"),
@@ -48,6 +49,7 @@ pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("stopped without waiting for the owner", "there is no second signal"),
     ("submission after close refused", "the engine submits nothing after it has closed"),
     ("the assignment cannot be read", "all leaders are of this library"),
+    ("told of a cut that is none", "the cluster answers sensibly"),
     ("undecodable batch", "logs are whole"),
 ];
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use evenkeel_core::error::{ErrorCode, Remedy};
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    Broker, EpochEnd, FetchAnswer, FetchRequest, FetchedPartition, ListOffset, ListedOffset, Metadata,
-    NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
+    Broker, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset, ListedOffset,
+    Metadata, NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
     TopicMetadata,
 };
 use evenkeel_core::records::{AbortedTransaction, Batches};
@@ -36,6 +36,8 @@ const LATEST: i64 = -1;
 const NONE: i32 = -1;
 /// Who asks: a client, not a replica.
 const CLIENT: messages::BrokerId = messages::BrokerId(NONE);
+/// The first version of Fetch in which a log that was cut is told apart.
+const LAST_FETCHED_EPOCH_SINCE: i16 = 12;
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
@@ -137,7 +139,7 @@ impl Broker for KafkaClient {
     ) -> Result<Vec<FetchedPartition>, PortError> {
         let limit = request.wait.saturating_add(self.cluster.settings().limits.request);
         let lane = &self.session.fetch;
-        let build = |_| fetch_request(&request);
+        let build = |version| fetch_request(&request, version);
         let (answer, server) = self.cluster.ask_in(lane, broker, limit, build).await?;
         refusal(answer.error_code)?;
         let asked: BTreeMap<_, _> =
@@ -308,14 +310,18 @@ pub(super) fn list_offsets_request(partitions: &[ListOffset]) -> messages::ListO
 }
 
 /// A whole fetch outside of any fetch session. The leader epoch is left out by itself in versions that lack it.
-pub(super) fn fetch_request(request: &FetchRequest) -> messages::FetchRequest {
+pub(super) fn fetch_request(request: &FetchRequest, version: i16) -> messages::FetchRequest {
+    let last_epoch = |wanted: &FetchPartition| match version {
+        ..LAST_FETCHED_EPOCH_SINCE => NONE,
+        _ => wire_epoch(wanted.last_fetched_epoch),
+    };
     let topics = by_topic(request.partitions.iter().map(|wanted| {
         let partition = fetch_request::FetchPartition::default()
             .with_partition(wanted.at.partition.0)
             .with_fetch_offset(wanted.offset.0)
             .with_partition_max_bytes(bytes_limit(wanted.max_bytes))
             .with_current_leader_epoch(wire_epoch(wanted.leader_epoch))
-            .with_last_fetched_epoch(wire_epoch(wanted.last_fetched_epoch));
+            .with_last_fetched_epoch(last_epoch(wanted));
         (&wanted.at, partition)
     }));
     let topics = topics.into_iter().map(|(topic, partitions)| {

@@ -58,7 +58,9 @@ impl Checker for Attempts {
                 self.deliveries.retain(|(of, ..), _| of != life);
                 self.runs.retain(|_, run| run.delivery.0 != *life);
             }
-            Happening::RunBegan { run, call, life, handler, place, offset, attempt, .. } => {
+            Happening::RunBegan { run, call, life, handler, place, offset, attempt, .. }
+                if !ledger.was_cut(*place) =>
+            {
                 tested.count(Law::Attempts);
                 let delivery = (*life, *handler, *place, *offset);
                 self.runs.insert(*run, Began { at, call: *call, delivery });
@@ -66,11 +68,13 @@ impl Checker for Attempts {
                 return self.began(ledger, at, delivery, *attempt);
             }
             Happening::RunEnded { run, end } => {
-                if let Some(began) = self.runs.remove(run) {
+                if let Some(began) = self.runs.remove(run)
+                    && !ledger.was_cut(began.delivery.2)
+                {
                     return self.ended(ledger, at, began, *end);
                 }
             }
-            Happening::GivenUp { life, handler, place, offset, attempts } => {
+            Happening::GivenUp { life, handler, place, offset, attempts } if !ledger.was_cut(*place) => {
                 tested.count(Law::Attempts);
                 return self.given_up(ledger, at, (*life, *handler, *place, *offset), *attempts);
             }

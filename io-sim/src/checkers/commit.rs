@@ -63,7 +63,7 @@ impl Checker for Commits {
                 settled,
                 outcome: Ok(()),
                 abandoned,
-            } => {
+            } if !ledger.was_cut(*place) => {
                 let commit = Accepted {
                     group: *group,
                     place: *place,
@@ -83,7 +83,7 @@ impl Checker for Commits {
     }
 
     fn rest(&mut self, ledger: &Ledger, _: &mut Tested) -> Result<(), Breach> {
-        for ((group, place), stored) in &self.stored {
+        for ((group, place), stored) in self.stored.iter().filter(|((_, place), _)| !ledger.was_cut(*place)) {
             if stored.offset < stored.highest {
                 let story = format!(
                     "group {} rests at {} of {}, but {} was committed before: a late commit took it back, and nobody \

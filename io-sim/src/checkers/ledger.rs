@@ -50,6 +50,8 @@ pub struct Log {
     records: Vec<Option<Record>>,
     /// By handler and offset.
     standings: BTreeMap<HandlerNo, Vec<Standing>>,
+    /// Whether it ever lost its last records.
+    was_cut: bool,
 }
 
 impl Log {
@@ -76,6 +78,21 @@ impl Log {
     pub fn standing(&self, handler: HandlerNo, offset: Offset) -> Standing {
         let of_handler = self.standings.get(&handler);
         index(offset).and_then(|nth| of_handler?.get(nth).copied()).unwrap_or_default()
+    }
+
+    fn cut(&mut self, end: Offset) {
+        let Some(end) = index(end) else { return };
+        self.records.truncate(end);
+        for standings in self.standings.values_mut() {
+            standings.truncate(end);
+        }
+        self.was_cut = true;
+    }
+
+    /// Whether another event than this one is at an offset: the log was cut since it was read.
+    fn is_another(&self, offset: Offset, event: EventNo) -> bool {
+        let there = self.record(offset).and_then(|record| record.event);
+        self.was_cut && there != Some(event)
     }
 
     fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {
@@ -170,6 +187,13 @@ impl Ledger {
     #[must_use]
     pub fn log(&self, place: Place) -> Option<&Log> {
         self.logs.get(&place)
+    }
+
+    /// Whether a partition ever lost its last records. Most laws do not judge there any more: offsets stand for several
+    /// events, and who has read what before the cut is not told.
+    #[must_use]
+    pub fn was_cut(&self, place: Place) -> bool {
+        self.logs.get(&place).is_some_and(|log| log.was_cut)
     }
 
     /// All partitions with records.
@@ -307,6 +331,12 @@ impl Ledger {
                     }
                 }
             }
+            Happening::Truncated { place, end } => {
+                self.logs.entry(*place).or_default().cut(*end);
+                for seen in self.places.values_mut() {
+                    seen.retain(|(at, offset)| at != place || offset < end);
+                }
+            }
             Happening::RunBegan { run, call, life, handler, place, offset, event, .. } => {
                 let (call, life, handler, place) = (*call, *life, *handler, *place);
                 let began = Run { call, life, handler, place, offset: *offset, event: *event, began: at };
@@ -361,6 +391,9 @@ impl Ledger {
     }
 
     fn run_ended(&mut self, run: Run, end: RunEnd) {
+        if self.logs.get(&run.place).is_some_and(|log| log.is_another(run.offset, run.event)) {
+            return;
+        }
         let settles = match (end, self.facts.handler(run.handler).flavour) {
             // What an exactly-once handler did counts when its transaction commits.
             (RunEnd::Done, Flavour::Idempotent) | (RunEnd::Ignored, _) => true,

@@ -96,6 +96,24 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_where_the_log_was_cut_must_be_settled_itself() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        let late = story.begun(0, 1);
+        story.truncated(1);
+        story.holds(Law::NoLoss, 1);
+        story.sent_and_logged(2, Some(1), Nature::Good);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.ended(late, RunEnd::Done);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.handled_instead(0, 1, 2, RunEnd::Done);
+        story.holds(Law::NoLoss, 2);
+    }
+
+    #[test]
     fn an_exactly_once_handler_settles_when_its_transaction_commits() {
         let mut story = Story::exactly_once();
         story.sent_and_logged(0, Some(1), Nature::Good);

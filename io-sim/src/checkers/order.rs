@@ -127,6 +127,9 @@ impl Order {
         tested: &mut Tested,
     ) -> Result<(), Breach> {
         let facts = ledger.facts();
+        if ledger.was_cut(run.place) {
+            return Ok(());
+        }
         let key = key_of(ledger, run.event);
         let lane = match (facts.handler(run.handler).ordering, key) {
             (Ordering::Unordered, _) | (Ordering::Key, None) => return Ok(()),

@@ -83,7 +83,7 @@ impl Checker for Redelivery {
                 let position = Position { offset: *offset, beyond: Arc::clone(settled) };
                 self.stored.insert((*group, *place), position);
             }
-            Happening::RunBegan { run, life, handler, place, offset, .. } => {
+            Happening::RunBegan { run, life, handler, place, offset, .. } if !ledger.was_cut(*place) => {
                 self.runs.insert(*run, (*life, *handler, *place, *offset));
                 let facts = ledger.facts();
                 let group = facts.handler(*handler).group;
@@ -142,7 +142,8 @@ impl Redelivery {
     /// What a process settled with its last assignment is in the stored positions.
     fn left_nothing(&self, ledger: &Ledger, life: Life, tested: &mut Tested) -> Result<(), Breach> {
         let facts = ledger.facts();
-        for ((group, place), _) in self.owners.iter().filter(|(_, owner)| **owner == life) {
+        let owned = self.owners.iter().filter(|(_, owner)| **owner == life).map(|(owned, _)| owned);
+        for (group, place) in owned.filter(|(_, place)| !ledger.was_cut(*place)) {
             let (Some(log), Some(member)) = (ledger.log(*place), self.members.get(&(life, *group, *place)))
             else {
                 continue;

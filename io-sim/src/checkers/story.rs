@@ -113,6 +113,12 @@ impl Story {
         self.record(Happening::Destroyed { place: Self::PLACE, offsets });
     }
 
+    /// The log now ends there.
+    pub(super) fn truncated(&mut self, end: i64) {
+        self.end = end;
+        self.record(Happening::Truncated { place: Self::PLACE, end: Offset(end) });
+    }
+
     /// The whole topic goes to one process.
     pub(super) fn assigned(&mut self, generation: i32, process: u16) {
         self.shares(generation, &[(process, &[Self::PLACE])]);
@@ -175,6 +181,18 @@ impl Story {
     }
 
     fn begin(&mut self, process: u16, offset: i64, call: CallNo, attempt: u32) -> RunNo {
+        let event = EventNo(u32::try_from(offset).expect("offsets of stories are small"));
+        self.begin_with(process, offset, event, call, attempt)
+    }
+
+    /// An event that stands at an offset where another one was cut.
+    pub(super) fn handled_instead(&mut self, process: u16, offset: i64, event: u32, end: RunEnd) {
+        let call = CallNo(1_000 + self.runs);
+        let run = self.begin_with(process, offset, EventNo(event), call, 1);
+        self.ended(run, end);
+    }
+
+    fn begin_with(&mut self, process: u16, offset: i64, event: EventNo, call: CallNo, attempt: u32) -> RunNo {
         let run = RunNo(self.runs);
         self.runs += 1;
         self.record(Happening::RunBegan {
@@ -184,7 +202,7 @@ impl Story {
             handler: HANDLER,
             place: Self::PLACE,
             offset: Offset(offset),
-            event: EventNo(u32::try_from(offset).expect("offsets of stories are small")),
+            event,
             attempt,
         });
         run

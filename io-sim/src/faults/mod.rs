@@ -22,6 +22,8 @@ pub enum Destroys {
     Memory,
     /// Transactions that were open.
     OpenTransactions,
+    /// Records that were acknowledged.
+    Records,
 }
 
 /// How a fault ends.
@@ -108,6 +110,8 @@ pub enum Family {
     Replication,
     /// Partitions change their leaders.
     Leaders,
+    /// Replicas that lack records come to lead.
+    UncleanElections,
     /// Groups change their coordinators.
     Coordinators,
     /// Members are thrown out of their groups without a word.
@@ -148,6 +152,7 @@ impl Family {
         Self::Brokers,
         Self::Replication,
         Self::Leaders,
+        Self::UncleanElections,
         Self::Coordinators,
         Self::Evictions,
         Self::Commits,
@@ -173,6 +178,20 @@ impl Family {
             Self::Stops | Self::Isolation | Self::Pool | Self::Brokers | Self::Replication => {
                 (Destroys::Nothing, &[], Heals::InTime)
             }
+            // Of the partition that was cut. That nothing of what is left is lost is judged all the same.
+            Self::UncleanElections => (
+                Destroys::Records,
+                &[
+                    Law::CommitSafety,
+                    Law::Epochs,
+                    Law::Redelivery,
+                    Law::Order,
+                    Law::Attempts,
+                    Law::Durable,
+                    Law::SendOrder,
+                ],
+                Heals::AtOnce,
+            ),
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
             // A commit on a connection that was given up may come late and take the stored position back for a while.
             Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
@@ -324,6 +343,15 @@ pub enum Stroke {
         /// The new leader.
         to: u16,
     },
+    /// A follower stops copying a partition for a while, and then leads it: what was written meanwhile is lost.
+    ElectUnclean {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// The follower.
+        to: u16,
+        /// How long it does not copy.
+        behind: Duration,
+    },
     /// Another broker coordinates a group.
     MoveCoordinator {
         /// The group.
@@ -363,6 +391,7 @@ impl Stroke {
             Self::KillBroker { .. } => Family::Brokers,
             Self::StallReplica { .. } => Family::Replication,
             Self::MoveLeader { .. } => Family::Leaders,
+            Self::ElectUnclean { .. } => Family::UncleanElections,
             Self::MoveCoordinator { .. } => Family::Coordinators,
             Self::Evict { .. } => Family::Evictions,
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,

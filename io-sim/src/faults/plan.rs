@@ -191,6 +191,9 @@ impl fmt::Display for Stroke {
                 write!(f, "stall-replica partition {partition} broker {broker} for {}", Span(lasting))
             }
             Self::MoveLeader { partition, to } => write!(f, "move-leader partition {partition} to {to}"),
+            Self::ElectUnclean { partition, to, behind } => {
+                write!(f, "elect-unclean partition {partition} to {to} behind {}", Span(behind))
+            }
             Self::MoveCoordinator { group, to } => write!(f, "move-coordinator group {group} to {to}"),
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
             Self::RestartDatabase { down } => write!(f, "restart-database down {}", Span(down)),
@@ -239,6 +242,9 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         },
         ["move-leader", "partition", partition, "to", to] => {
             Stroke::MoveLeader { partition: number(partition)?, to: number(to)? }
+        }
+        ["elect-unclean", "partition", partition, "to", to, "behind", behind] => {
+            Stroke::ElectUnclean { partition: number(partition)?, to: number(to)?, behind: span(behind)? }
         }
         ["move-coordinator", "group", group, "to", to] => {
             Stroke::MoveCoordinator { group: number(group)?, to: number(to)? }
@@ -322,6 +328,7 @@ mod tests {
             Stroke::KillBroker { broker: 1, down: odd },
             Stroke::StallReplica { partition: 5, broker: 2, lasting: odd },
             Stroke::MoveLeader { partition: 5, to: 2 },
+            Stroke::ElectUnclean { partition: 5, to: 2, behind: odd },
             Stroke::MoveCoordinator { group: 0, to: 3 },
             Stroke::Evict { group: 1, member: 2 },
             Stroke::RestartDatabase { down: odd },

@@ -22,11 +22,16 @@ pub const STROKES: &[Family] = &[
     Family::Brokers,
     Family::Replication,
     Family::Leaders,
+    Family::UncleanElections,
     Family::Coordinators,
     Family::Evictions,
     Family::DatabaseRestarts,
     Family::Pool,
 ];
+
+/// After how long a follower that does not copy is out of the in-sync set. Short, so that its leader soon acknowledges
+/// without it.
+pub const REPLICA_LAG: Duration = Duration::from_secs(3);
 
 /// What a world offers to faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,8 @@ pub fn draw(seed: Seed, shape: &Shape) -> FaultPlan {
         let is_on = match sort {
             0 => false,
             1 => alone == Some(family),
+            // What excuses much is met less often.
+            _ if family == Family::UncleanElections => draw.once_in(8),
             _ => draw.once_in(2),
         };
         if is_on {
@@ -180,6 +187,9 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::Brokers => Stroke::KillBroker { broker, down: lasting },
         Family::Replication => Stroke::StallReplica { partition, broker, lasting },
         Family::Leaders => Stroke::MoveLeader { partition, to: broker },
+        Family::UncleanElections => {
+            Stroke::ElectUnclean { partition, to: broker, behind: REPLICA_LAG + lasting / 4 }
+        }
         Family::Coordinators => Stroke::MoveCoordinator { group, to: broker },
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },

@@ -139,6 +139,8 @@ bugs! {
     CreditLost B "fetch-credit-lost",
     /// A record at a batch's beginning is passed over now and then.
     RecordSkipped A "record-skipped",
+    /// A fetch does not say what was read before it, so that a log that was cut is not told apart.
+    CutUnnoticed C "cut-unnoticed",
     /// The leader gives its own partitions to the next member as well.
     SharedTwice A "shared-twice",
     /// A handler may run one more call than its limit.
@@ -368,6 +370,9 @@ impl World {
                 Action::Commit { id, coordinator, request }
             }
             Action::Fetch { id, broker, mut request } => {
+                if bug == Planted::CutUnnoticed {
+                    request.partitions.iter_mut().for_each(|wanted| wanted.last_fetched_epoch = None);
+                }
                 if bug == Planted::CreditLost {
                     let returned =
                         |at: &TopicPartition| self.scratch.assigned.get(at).is_some_and(|times| *times > 2);

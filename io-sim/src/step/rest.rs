@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_cluster::message::{
-    Answer, CoordinatorKind, DescribeGroupsRequest, FetchOffsetsGroup, FetchOffsetsRequest, FetchPartition,
-    FetchRequest, FetchSession, FindCoordinatorsRequest, GroupState, LeaveGroupRequest, LeavingMember,
-    ListOffsetsRequest, ListPartition, MetadataRequest, OfTopic, Place as LogPlace, TopicRef,
+    Answer, CoordinatorKind, DescribeGroupsRequest, EpochEndPartition, EpochEndsRequest, FetchOffsetsGroup,
+    FetchOffsetsRequest, FetchPartition, FetchRequest, FetchSession, FindCoordinatorsRequest, GroupState,
+    LeaveGroupRequest, LeavingMember, ListOffsetsRequest, ListPartition, MetadataRequest, OfTopic,
+    Place as LogPlace, TopicRef,
 };
-use evenkeel_core::model::{BrokerId, Offset, PartitionId};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId};
 
 use super::process::Role;
 use super::world::World;
@@ -113,7 +114,8 @@ impl World {
             return;
         }
         let open = |offset: &Offset| ledger.open_for(number, place, *offset).next().is_some();
-        let frontier = log.records().map(|(offset, _)| offset).find(open).unwrap_or_else(|| log.end());
+        let end = log.end();
+        let frontier = log.records().map(|(offset, _)| offset).find(open).unwrap_or(end);
         let topic = Arc::clone(&self.facts.topics[usize::from(place.topic.0)].name);
         let wanted = FetchOffsetsGroup {
             group: Arc::clone(group),
@@ -130,6 +132,10 @@ impl World {
             _ => None,
         };
         let committed = stored.map_or(Offset::ZERO, |stored| stored.offset);
+        if committed > end {
+            let at = self.facts.place_name(place);
+            pending.push(format!("{group} has committed {committed} of {at}, which ends at {end}"));
+        }
         if committed < frontier {
             let at = self.facts.place_name(place);
             pending.push(format!("{group} has committed {committed} of {at}, not {frontier}"));
@@ -173,18 +179,31 @@ impl World {
         }
     }
 
-    /// Reads what is left of a log, as the world; false if it has no leader.
-    fn read_to_the_end(&mut self, any: BrokerId, place: Place) -> bool {
+    /// Who leads a partition, and its epoch.
+    fn leader(&mut self, any: BrokerId, place: Place) -> Option<(BrokerId, LeaderEpoch)> {
+        let topic = TopicRef::Name(Arc::clone(&self.facts.topics[usize::from(place.topic.0)].name));
+        let request = MetadataRequest { topics: Some(vec![topic]), may_create: false };
+        let Some(Answer::Metadata(answer)) = self.query(any, request.into()) else { return None };
+        let partitions = answer.topics.into_iter().find_map(|topic| topic.partitions.ok())?;
+        let known = partitions.into_iter().find(|known| known.partition == place.partition)?;
+        Some((known.leader?, known.leader_epoch))
+    }
+
+    /// Where a leader's log ends, be it seen by consumers or not.
+    pub(super) fn log_end(&mut self, any: BrokerId, place: Place) -> Option<Offset> {
+        let (leader, epoch) = self.leader(any, place)?;
         let topic = Arc::clone(&self.facts.topics[usize::from(place.topic.0)].name);
-        let request =
-            MetadataRequest { topics: Some(vec![TopicRef::Name(Arc::clone(&topic))]), may_create: false };
-        let Some(Answer::Metadata(answer)) = self.query(any, request.into()) else { return false };
-        let partitions =
-            answer.topics.into_iter().find_map(|topic| topic.partitions.ok()).unwrap_or_default();
-        let Some(leader) = partitions.iter().find(|p| p.partition == place.partition).and_then(|p| p.leader)
-        else {
-            return false;
-        };
+        let wanted = EpochEndPartition { partition: place.partition, current_epoch: None, epoch };
+        let request = EpochEndsRequest { topics: vec![OfTopic { topic, partitions: vec![wanted] }] };
+        let Some(Answer::EpochEnds(answer)) = self.query(leader, request.into()) else { return None };
+        let found = answer.topics.into_iter().flat_map(|topic| topic.partitions).next()?;
+        Some(found.outcome.ok()??.1)
+    }
+
+    /// Reads what is left of a log, as the world; false if it has no leader.
+    pub(super) fn read_to_the_end(&mut self, any: BrokerId, place: Place) -> bool {
+        let Some((leader, _)) = self.leader(any, place) else { return false };
+        let topic = Arc::clone(&self.facts.topics[usize::from(place.topic.0)].name);
         let list = ListPartition { partition: place.partition, leader_epoch: None, place: LogPlace::Latest };
         let topics = vec![OfTopic { topic: Arc::clone(&topic), partitions: vec![list] }];
         let listed = self.query(leader, ListOffsetsRequest { read_committed: true, topics }.into());

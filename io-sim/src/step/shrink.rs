@@ -228,6 +228,7 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::IsolateProcess { lasting: span, .. }
         | Stroke::Cut { lasting: span, .. }
         | Stroke::StallReplica { lasting: span, .. }
+        | Stroke::ElectUnclean { behind: span, .. }
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
         | Stroke::MoveLeader { .. }

@@ -81,6 +81,13 @@ impl World {
                 let (topic, partition) = self.place(partition);
                 self.strike_cluster(Input::MoveLeader { topic, partition, to: broker(to) });
             }
+            Stroke::ElectUnclean { partition, to, behind } => {
+                let (topic, partition) = self.place(partition);
+                let broker = broker(to);
+                let stall = Input::Replication { topic: Arc::clone(&topic), partition, broker, runs: false };
+                self.strike_cluster(stall);
+                self.plan_at(now + behind, Todo::ElectUnclean(broker, partition, topic));
+            }
             Stroke::MoveCoordinator { group, to } => {
                 let group = self.group_name(group);
                 self.strike_cluster(Input::MoveCoordinator { group, to: broker(to) });
@@ -129,6 +136,22 @@ impl World {
         let number = u64::from(number) % (numbers.topics * numbers.partitions);
         let topic = &self.facts.topics[(number / numbers.partitions) as usize];
         (Arc::clone(&topic.name), PartitionId((number % numbers.partitions) as i32))
+    }
+
+    /// A replica that has not copied for a while comes to lead.
+    pub(super) fn elect_unclean(&mut self, to: BrokerId, partition: PartitionId, topic: Arc<str>) {
+        let place = crate::world::truth::place(&self.facts, &topic, partition);
+        if let (Some(any), Some(place)) = (self.alive.first().copied(), place) {
+            // What was acknowledged until now is told, also where nobody has read it, unless nobody leads.
+            let is_told = self.read_to_the_end(any, place);
+            self.strike_cluster(Input::ElectUnclean { topic: Arc::clone(&topic), partition, to });
+            if let Some(end) = self.log_end(any, place)
+                && (self.truth.cut(place, end) || !is_told)
+            {
+                self.tell(Happening::Truncated { place, end });
+            }
+        }
+        self.strike_cluster(Input::Replication { topic, partition, broker: to, runs: true });
     }
 
     pub(super) fn start_broker(&mut self, broker: BrokerId) {
@@ -203,7 +226,7 @@ impl World {
                 Todo::Start(process) => self.start(process),
                 Todo::Resume(life) => self.resume(life),
                 Todo::StartBroker(broker) => self.start_broker(broker),
-                Todo::Unstall(broker, partition, topic) => {
+                Todo::Unstall(broker, partition, topic) | Todo::ElectUnclean(broker, partition, topic) => {
                     self.strike_cluster(Input::Replication { topic, partition, broker, runs: true });
                 }
                 Todo::Call(..)

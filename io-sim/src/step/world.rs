@@ -22,9 +22,9 @@ use super::setup::{PlannedSend, Setup};
 use super::store::Store;
 use super::strike::address;
 use crate::checkers::{Breach, Judge};
-use crate::faults::Stroke;
 use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
+use crate::faults::{Stroke, swarm};
 use crate::history::{Facts, Happening, History, Life, ServiceNo};
 use crate::network::{ConnectionId, Network, Ticket};
 use crate::seed::Seed;
@@ -47,6 +47,7 @@ pub(super) enum Todo {
     Resume(Life),
     StartBroker(BrokerId),
     Unstall(BrokerId, PartitionId, Arc<str>),
+    ElectUnclean(BrokerId, PartitionId, Arc<str>),
     /// A call's next phase; the number tells whether it is still the next.
     Call(Life, CallId, u32),
     /// The next call of `produce` may be due.
@@ -155,6 +156,7 @@ impl World {
             started: WALL,
             coordinator_load: Duration::from_millis(numbers.coordinator_load),
             initial_rebalance_delay: Duration::from_millis(numbers.rebalance_delay),
+            replica_lag: swarm::REPLICA_LAG,
             default_replication: numbers.brokers.min(3) as i16,
             ..ClusterConfig::default()
         };
@@ -334,6 +336,7 @@ impl World {
                 let runs = true;
                 self.strike_cluster(evenkeel_cluster::Input::Replication { topic, partition, broker, runs });
             }
+            Todo::ElectUnclean(broker, partition, topic) => self.elect_unclean(broker, partition, topic),
             Todo::Call(life, call, turn) => self.receive(life, Inlet::Call(call, turn)),
             Todo::Produce(life) => self.receive(life, Inlet::Produce),
             Todo::StopNow(life) => self.stop_now(life),

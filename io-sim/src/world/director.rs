@@ -40,6 +40,7 @@ enum Todo {
     Resume(Life),
     StartBroker(BrokerId),
     Unstall(BrokerId, PartitionId, Arc<str>),
+    ElectUnclean(BrokerId, PartitionId, Arc<str>),
     StartDatabase,
 }
 
@@ -196,11 +197,17 @@ impl Director {
                 let recovery = Duration::from_millis(500);
                 self.shared.lock().strike_database(database::Input::Start { recovery });
             }
-            Todo::Unstall(broker, partition, topic) => {
-                let input = Input::Replication { topic, partition, broker, runs: true };
-                self.shared.lock().strike_cluster(input);
+            Todo::Unstall(broker, partition, topic) => self.unstall(broker, partition, topic),
+            Todo::ElectUnclean(broker, partition, topic) => {
+                self.shared.lock().elect_unclean(broker, partition, &topic);
+                self.unstall(broker, partition, topic);
             }
         }
+    }
+
+    fn unstall(&self, broker: BrokerId, partition: PartitionId, topic: Arc<str>) {
+        let input = Input::Replication { topic, partition, broker, runs: true };
+        self.shared.lock().strike_cluster(input);
     }
 
     fn start(&mut self, number: u16) {
@@ -363,6 +370,13 @@ impl Director {
                 let input = Input::MoveLeader { topic, partition, to: broker(to) };
                 self.shared.lock().strike_cluster(input);
             }
+            Stroke::ElectUnclean { partition, to, behind } => {
+                let (topic, partition) = self.place(partition);
+                let broker = broker(to);
+                let stall = Input::Replication { topic: Arc::clone(&topic), partition, broker, runs: false };
+                self.shared.lock().strike_cluster(stall);
+                self.plan_at(now + behind, Todo::ElectUnclean(broker, partition, topic));
+            }
             Stroke::MoveCoordinator { group, to } => {
                 let groups = &self.scenario.facts.groups;
                 let group = Arc::clone(&groups[usize::from(group) % groups.len()].name);
@@ -423,6 +437,7 @@ impl Director {
         for todo in std::mem::take(&mut self.todo).into_values() {
             match todo {
                 Todo::Strike(_) => {}
+                Todo::ElectUnclean(broker, partition, topic) => self.unstall(broker, partition, topic),
                 Todo::StartDatabase
                 | Todo::Start(_)
                 | Todo::Resume(_)

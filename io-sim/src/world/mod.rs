@@ -179,6 +179,7 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
         started: WALL,
         coordinator_load: scenario.cluster.coordinator_load,
         initial_rebalance_delay: scenario.cluster.initial_rebalance_delay,
+        replica_lag: swarm::REPLICA_LAG,
         ..ClusterConfig::default()
     };
     let cluster = Cluster::new(config, seed.stream("cluster").number()).expect("the defaults are legal");

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use evenkeel_cluster::Input;
 use evenkeel_cluster::message::{
-    Answer, DescribeGroupsRequest, FetchOffsetsGroup, FetchOffsetsRequest, FetchPartition, FetchRequest,
-    FetchSession, GroupState, LeaveGroupRequest, LeavingMember, ListOffsetsRequest, ListPartition,
-    MetadataRequest, OfTopic, Place as LogPlace, TopicRef,
+    Answer, DescribeGroupsRequest, EpochEndPartition, EpochEndsRequest, FetchOffsetsGroup,
+    FetchOffsetsRequest, FetchPartition, FetchRequest, FetchSession, GroupState, LeaveGroupRequest,
+    LeavingMember, ListOffsetsRequest, ListPartition, MetadataRequest, OfTopic, Place as LogPlace, TopicRef,
 };
-use evenkeel_core::model::{BrokerId, Offset, PartitionId, Time};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, Time};
 
 use super::state::State;
-use crate::history::{GroupNo, Place, TopicNo};
+use super::truth;
+use crate::history::{GroupNo, Happening, Place, TopicNo};
 use crate::trace::digest;
 
 impl State {
@@ -79,8 +81,9 @@ impl State {
         if facts.handlers_of(number, place.topic).next().is_none() {
             return;
         }
+        let end = log.end();
         let open = |offset: &Offset| ledger.open_for(number, place, *offset).next().is_some();
-        let frontier = log.records().map(|(offset, _)| offset).find(open).unwrap_or_else(|| log.end());
+        let frontier = log.records().map(|(offset, _)| offset).find(open).unwrap_or(end);
         let topic = Arc::clone(&facts.topics[usize::from(place.topic.0)].name);
         let wanted = FetchOffsetsGroup {
             group: Arc::clone(group),
@@ -98,6 +101,10 @@ impl State {
             _ => None,
         };
         let committed = stored.map_or(Offset::ZERO, |stored| stored.offset);
+        if committed > end {
+            let at = facts.place_name(place);
+            pending.push(format!("{group} has committed {committed} of {at}, which ends at {end}"));
+        }
         if committed < frontier {
             pending.push(format!(
                 "{group} has committed {committed} of {}, not {frontier}",
@@ -145,18 +152,45 @@ impl State {
         }
     }
 
+    /// A replica that has not copied for a while comes to lead.
+    pub(crate) fn elect_unclean(&mut self, to: BrokerId, partition: PartitionId, topic: &Arc<str>) {
+        let place = truth::place(&self.history.facts, topic, partition);
+        let (Some(any), Some(place)) = (self.alive.first().copied(), place) else { return };
+        // What was acknowledged until now is told, also where nobody has read it, unless nobody leads.
+        let is_told = self.read_to_the_end(any, place);
+        self.strike_cluster(Input::ElectUnclean { topic: Arc::clone(topic), partition, to });
+        if let Some(end) = self.log_end(any, place)
+            && (self.truth.cut(place, end) || !is_told)
+        {
+            self.tell(Happening::Truncated { place, end });
+        }
+    }
+
+    /// Who leads a partition, and its epoch.
+    fn leader(&mut self, any: BrokerId, place: Place) -> Option<(BrokerId, LeaderEpoch)> {
+        let topic = TopicRef::Name(Arc::clone(&self.history.facts.topics[usize::from(place.topic.0)].name));
+        let request = MetadataRequest { topics: Some(vec![topic]), may_create: false };
+        let Some(Answer::Metadata(answer)) = self.query(any, request.into()) else { return None };
+        let partitions = answer.topics.into_iter().find_map(|topic| topic.partitions.ok())?;
+        let known = partitions.into_iter().find(|known| known.partition == place.partition)?;
+        Some((known.leader?, known.leader_epoch))
+    }
+
+    /// Where a leader's log ends, be it seen by consumers or not.
+    fn log_end(&mut self, any: BrokerId, place: Place) -> Option<Offset> {
+        let (leader, epoch) = self.leader(any, place)?;
+        let topic = Arc::clone(&self.history.facts.topics[usize::from(place.topic.0)].name);
+        let wanted = EpochEndPartition { partition: place.partition, current_epoch: None, epoch };
+        let request = EpochEndsRequest { topics: vec![OfTopic { topic, partitions: vec![wanted] }] };
+        let Some(Answer::EpochEnds(answer)) = self.query(leader, request.into()) else { return None };
+        let found = answer.topics.into_iter().flat_map(|topic| topic.partitions).next()?;
+        Some(found.outcome.ok()??.1)
+    }
+
     /// Reads what is left of a log, as the world; false if it has no leader.
     fn read_to_the_end(&mut self, any: BrokerId, place: Place) -> bool {
+        let Some((leader, _)) = self.leader(any, place) else { return false };
         let topic = Arc::clone(&self.history.facts.topics[usize::from(place.topic.0)].name);
-        let request =
-            MetadataRequest { topics: Some(vec![TopicRef::Name(Arc::clone(&topic))]), may_create: false };
-        let Some(Answer::Metadata(answer)) = self.query(any, request.into()) else { return false };
-        let partitions =
-            answer.topics.into_iter().find_map(|topic| topic.partitions.ok()).unwrap_or_default();
-        let Some(leader) = partitions.iter().find(|p| p.partition == place.partition).and_then(|p| p.leader)
-        else {
-            return false;
-        };
         let list = ListPartition { partition: place.partition, leader_epoch: None, place: LogPlace::Latest };
         let topics = vec![OfTopic { topic: Arc::clone(&topic), partitions: vec![list] }];
         let listed = self.query(leader, ListOffsetsRequest { read_committed: true, topics }.into());

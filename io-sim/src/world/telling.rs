@@ -58,6 +58,7 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
         Happening::Destroyed { place, offsets } => {
             (of(*place), WORLD, fold([at(offsets.start), at(offsets.end)]))
         }
+        Happening::Truncated { place, end } => (of(*place), WORLD, at(*end)),
         Happening::Assigned { group, generation, shares } => {
             let owned = shares.iter().flat_map(|share| {
                 std::iter::once(life(&share.life)).chain(share.places.iter().map(|place| of(*place)))
@@ -118,6 +119,7 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
         Happening::Destroyed { place: at, offsets } => {
             format!("{} @{}..{} is destroyed", place(at), offsets.start, offsets.end)
         }
+        Happening::Truncated { place: at, end } => format!("{} is cut at {end}", place(at)),
         Happening::Assigned { group, generation, shares } => {
             let shares: Vec<_> = shares
                 .iter()

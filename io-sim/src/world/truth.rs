@@ -55,6 +55,15 @@ impl Truth {
         self.told.get(&place).copied().unwrap_or_default()
     }
 
+    /// A log ends there now; false if no more was told.
+    pub(crate) fn cut(&mut self, place: Place, end: Offset) -> bool {
+        let is_cut = self.told(place) > end;
+        if is_cut {
+            self.told.insert(place, end);
+        }
+        is_cut
+    }
+
     /// The records of these batches that were not told yet. They are told now.
     pub(crate) fn news(&mut self, place: Place, batches: &[Bytes]) -> Vec<(Offset, Option<EventNo>)> {
         let from = self.told(place);

@@ -80,7 +80,7 @@ fn every_request_can_be_encoded_in_every_version() {
             max_bytes: 1,
         }],
     };
-    in_every_version(seen, |_| broker::fetch_request(&fetch));
+    in_every_version(seen, |version| broker::fetch_request(&fetch, version));
     in_every_version(seen, |_| coordinator::find_coordinator_request(&group()));
     let join = JoinRequest {
         group: group(),

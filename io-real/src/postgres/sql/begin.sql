@@ -1,0 +1,1 @@
+begin; declare evenkeel_transaction cursor for values (1)
