@@ -451,6 +451,8 @@ async fn addresses_that_cannot_be_read_are_not_repeated() {
     let error = Postgres::connect("postgres://shop:secret@localhost:port/orders").await.unwrap_err();
     assert!(matches!(error, ConnectDatabaseError::Address { .. }), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+    let error = Postgres::connect("mysql://shop@localhost/orders").await.unwrap_err();
+    assert!(error.to_string().contains("it does not begin with postgres://"), "{error}");
     let error = Sqlite::open(":memory:").await.unwrap_err();
     assert!(error.to_string().contains("write it like shop.db"), "{error}");
 }

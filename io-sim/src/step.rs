@@ -8,7 +8,7 @@
 //!
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
-//!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
+//!   does around a handler; `store` the database; `strike` the faults, `topics` those of logs; `rest` says what is not at rest.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small.
 
 mod acts;
@@ -23,6 +23,7 @@ pub mod setup;
 pub mod shrink;
 mod store;
 mod strike;
+mod topics;
 mod world;
 
 use std::collections::BTreeMap;

@@ -74,6 +74,15 @@ pub enum DatabaseError {
         /// What it said.
         cause: Arc<str>,
     },
+    /// The transaction is not the one that was begun: the handler ended it. What the handler wrote may be kept without
+    /// the record that its event was handled, so trying again may write it again.
+    #[error(
+        "{database}: the handler ended the transaction that it was given, so what it wrote may be kept although its event counts as not handled; leave COMMIT and ROLLBACK to the library"
+    )]
+    Ended {
+        /// Which database, as an address without credentials.
+        database: Arc<str>,
+    },
     /// COMMIT was sent and no answer came: it may have happened.
     #[error("{database} did not answer COMMIT, which may have taken effect: {cause}")]
     Unknown {

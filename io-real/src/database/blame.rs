@@ -37,7 +37,7 @@ pub(crate) fn fault_of<'e>(error: &'e (dyn Error + 'static)) -> Fault<'e> {
         if let Some(error) = error.downcast_ref::<DatabaseError>() {
             return match error {
                 DatabaseError::Unavailable { .. } | DatabaseError::Unknown { .. } => Fault::Unavailable,
-                DatabaseError::Refused { .. } => Fault::None,
+                DatabaseError::Refused { .. } | DatabaseError::Ended { .. } => Fault::None,
             };
         }
     }

@@ -63,11 +63,15 @@ impl PostgresBuilder {
     /// # Errors
     /// [`ConnectDatabaseError`] if the address cannot be read or the server does not let us in.
     pub async fn connect(self) -> Result<Postgres, ConnectDatabaseError> {
+        let unreadable = |cause: Arc<str>| ConnectDatabaseError::Address {
+            cause,
+            example: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        };
+        if !["postgres://", "postgresql://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            return Err(unreadable("it does not begin with postgres://".into()));
+        }
         let options: PgConnectOptions =
-            self.url.parse().map_err(|cause: sqlx::Error| ConnectDatabaseError::Address {
-                cause: cause.to_string().into(),
-                example: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
-            })?;
+            self.url.parse().map_err(|cause: sqlx::Error| unreadable(cause.to_string().into()))?;
         let options = match options.get_application_name() {
             None => options.application_name("evenkeel"),
             Some(_) => options,

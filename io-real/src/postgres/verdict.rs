@@ -63,10 +63,7 @@ pub(super) fn of_commit(error: &sqlx::Error, database: Arc<str>) -> DatabaseErro
         "40003" => DatabaseError::Unknown { database, cause },
         state if state.starts_with("08") => DatabaseError::Unknown { database, cause },
         // No such cursor: the mark that BEGIN left is gone.
-        "34000" | "25P01" => DatabaseError::Refused {
-            database,
-            cause: "the transaction of the claim was no more; leave COMMIT and ROLLBACK to the library".into(),
-        },
+        "34000" => DatabaseError::Ended { database },
         "25P02" => DatabaseError::Refused {
             database,
             cause: "an earlier statement had failed and the handler went on; return the error, or use a savepoint".into(),

@@ -150,7 +150,7 @@ pub fn is_unavailable(error: &DatabaseError) -> bool {
     matches!(error, DatabaseError::Unavailable { .. })
 }
 
-/// Whether an error says that nothing happened and that what was written is to blame.
+/// Whether an error says that nothing was committed and that the handler is to blame.
 pub fn is_refused(error: &DatabaseError) -> bool {
-    matches!(error, DatabaseError::Refused { .. })
+    matches!(error, DatabaseError::Refused { .. } | DatabaseError::Ended { .. })
 }

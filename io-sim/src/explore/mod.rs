@@ -51,9 +51,9 @@ use evenkeel_core::model::{Codec, NewEvent, Time, Topic};
 pub(crate) use self::service::register;
 pub use self::service::{Service, Subscription};
 
-use crate::faults::Family;
 use crate::faults::plan::FaultPlan;
 use crate::faults::swarm;
+use crate::faults::{Destroys, Family};
 use crate::history::{EventNo, Facts, History, KeyNo, Nature, Sent, ServiceFacts, TopicNo};
 use crate::seed::Seed;
 use crate::trace::Detail;
@@ -241,6 +241,10 @@ impl fmt::Debug for World {
     }
 }
 
+const fn destroys_records(family: Family) -> bool {
+    matches!(family.cost().destroys, Destroys::Records)
+}
+
 impl World {
     fn new(seed: Seed) -> Self {
         Self {
@@ -250,7 +254,7 @@ impl World {
             services: Vec::new(),
             sends: Vec::new(),
             makers: Vec::new(),
-            families: Family::ALL.to_vec(),
+            families: Family::ALL.iter().copied().filter(|family| !destroys_records(*family)).collect(),
             plan: None,
             laws: Vec::new(),
             marks: Vec::new(),
@@ -309,7 +313,15 @@ impl World {
         }
     }
 
-    /// Takes families of faults out. All are in unless this is called.
+    /// Puts families of faults in that are out by themselves: those that destroy records that were acknowledged. Laws of
+    /// your own must then allow for events that are gone.
+    pub fn with(&mut self, families: &[Family]) {
+        self.families.extend(families);
+        self.families.sort_unstable();
+        self.families.dedup();
+    }
+
+    /// Takes families of faults out. All are in unless this is called, but for those that destroy records.
     pub fn without(&mut self, families: &[Family]) {
         self.families.retain(|family| !families.contains(family));
     }

@@ -112,6 +112,8 @@ pub enum Family {
     Leaders,
     /// Replicas that lack records come to lead.
     UncleanElections,
+    /// Topics are deleted and made anew.
+    Recreations,
     /// Groups change their coordinators.
     Coordinators,
     /// Members are thrown out of their groups without a word.
@@ -153,6 +155,7 @@ impl Family {
         Self::Replication,
         Self::Leaders,
         Self::UncleanElections,
+        Self::Recreations,
         Self::Coordinators,
         Self::Evictions,
         Self::Commits,
@@ -179,7 +182,7 @@ impl Family {
                 (Destroys::Nothing, &[], Heals::InTime)
             }
             // Of the partition that was cut. That nothing of what is left is lost is judged all the same.
-            Self::UncleanElections => (
+            Self::UncleanElections | Self::Recreations => (
                 Destroys::Records,
                 &[
                     Law::CommitSafety,
@@ -352,6 +355,13 @@ pub enum Stroke {
         /// How long it does not copy.
         behind: Duration,
     },
+    /// A topic is deleted, and after a while another of the same name is made.
+    Recreate {
+        /// A partition of it, counted over all topics.
+        partition: u16,
+        /// How long there is none.
+        gone: Duration,
+    },
     /// Another broker coordinates a group.
     MoveCoordinator {
         /// The group.
@@ -392,6 +402,7 @@ impl Stroke {
             Self::StallReplica { .. } => Family::Replication,
             Self::MoveLeader { .. } => Family::Leaders,
             Self::ElectUnclean { .. } => Family::UncleanElections,
+            Self::Recreate { .. } => Family::Recreations,
             Self::MoveCoordinator { .. } => Family::Coordinators,
             Self::Evict { .. } => Family::Evictions,
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,

@@ -194,6 +194,9 @@ impl fmt::Display for Stroke {
             Self::ElectUnclean { partition, to, behind } => {
                 write!(f, "elect-unclean partition {partition} to {to} behind {}", Span(behind))
             }
+            Self::Recreate { partition, gone } => {
+                write!(f, "recreate topic of partition {partition} gone {}", Span(gone))
+            }
             Self::MoveCoordinator { group, to } => write!(f, "move-coordinator group {group} to {to}"),
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
             Self::RestartDatabase { down } => write!(f, "restart-database down {}", Span(down)),
@@ -245,6 +248,9 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         }
         ["elect-unclean", "partition", partition, "to", to, "behind", behind] => {
             Stroke::ElectUnclean { partition: number(partition)?, to: number(to)?, behind: span(behind)? }
+        }
+        ["recreate", "topic", "of", "partition", partition, "gone", gone] => {
+            Stroke::Recreate { partition: number(partition)?, gone: span(gone)? }
         }
         ["move-coordinator", "group", group, "to", to] => {
             Stroke::MoveCoordinator { group: number(group)?, to: number(to)? }
@@ -329,6 +335,7 @@ mod tests {
             Stroke::StallReplica { partition: 5, broker: 2, lasting: odd },
             Stroke::MoveLeader { partition: 5, to: 2 },
             Stroke::ElectUnclean { partition: 5, to: 2, behind: odd },
+            Stroke::Recreate { partition: 5, gone: odd },
             Stroke::MoveCoordinator { group: 0, to: 3 },
             Stroke::Evict { group: 1, member: 2 },
             Stroke::RestartDatabase { down: odd },

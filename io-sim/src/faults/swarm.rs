@@ -23,6 +23,7 @@ pub const STROKES: &[Family] = &[
     Family::Replication,
     Family::Leaders,
     Family::UncleanElections,
+    Family::Recreations,
     Family::Coordinators,
     Family::Evictions,
     Family::DatabaseRestarts,
@@ -86,7 +87,7 @@ pub fn draw(seed: Seed, shape: &Shape) -> FaultPlan {
             0 => false,
             1 => alone == Some(family),
             // What excuses much is met less often.
-            _ if family == Family::UncleanElections => draw.once_in(8),
+            _ if matches!(family, Family::UncleanElections | Family::Recreations) => draw.once_in(8),
             _ => draw.once_in(2),
         };
         if is_on {
@@ -190,6 +191,7 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::UncleanElections => {
             Stroke::ElectUnclean { partition, to: broker, behind: REPLICA_LAG + lasting / 4 }
         }
+        Family::Recreations => Stroke::Recreate { partition, gone: lasting / 10 },
         Family::Coordinators => Stroke::MoveCoordinator { group, to: broker },
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },

@@ -143,13 +143,14 @@ impl World {
                 }
             }
             Notice::Uncommitted { .. } => {
-                present.untidy |= present.stopping;
+                present.untidy |= present.stopping_since.is_some();
                 self.told(process, "uncommitted");
             }
             Notice::Bug { at, what } => {
                 let story = format!("{life} stopped {at} for a bug that it found in itself: {what}");
                 self.break_law(Breach::new(Law::CommitSafety, story));
             }
+            Notice::PastEnd { at, .. } if self.was_cut(&at) => self.told(process, "past the end"),
             Notice::PastEnd { at, position } => {
                 let story = format!("{life} stands at {position} of {at}, past its end, and nothing was cut");
                 self.break_law(Breach::new(Law::CommitSafety, story));

@@ -128,7 +128,9 @@ impl World {
         let origin = Origin { broker, client: Arc::default(), host: Arc::default() };
         self.cluster.handle(self.now, Input::Request { id: RequestId(OWN), origin, request });
         let mut answered = None;
-        while let Some(action) = self.cluster.poll() {
+        // All at once: what goes back may let a further request in.
+        let actions: Vec<_> = std::iter::from_fn(|| self.cluster.poll()).collect();
+        for action in actions {
             match action {
                 Action::Answer { id: RequestId(OWN), answer } => answered = Some(answer),
                 Action::HangUp { id: RequestId(OWN) } => {}

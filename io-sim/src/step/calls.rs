@@ -399,7 +399,7 @@ impl World {
 
     pub(super) fn cancel_call(&mut self, process: usize, id: CallId) {
         let Some(present) = self.processes[process].present.as_mut() else { return };
-        let stopping = present.stopping;
+        let stopping = present.stopping_since.is_some();
         let Some(mut call) = present.calls.remove(&id) else { return };
         if let Phase::Tell(_) = call.phase {
             present.calls.insert(id, call);

@@ -141,6 +141,8 @@ bugs! {
     RecordSkipped A "record-skipped",
     /// A fetch does not say what was read before it, so that a log that was cut is not told apart.
     CutUnnoticed C "cut-unnoticed",
+    /// A commit does not say which life of its topic it is of.
+    CommitOfAnyLife C "commit-of-any-life",
     /// The leader gives its own partitions to the next member as well.
     SharedTwice A "shared-twice",
     /// A handler may run one more call than its limit.
@@ -398,7 +400,8 @@ impl World {
             }
         }
         let draining = self.scratch.draining.contains(&process);
-        let stopping = self.processes[process].present.as_ref().is_some_and(|present| present.stopping);
+        let stopping =
+            self.processes[process].present.as_ref().is_some_and(|present| present.stopping_since.is_some());
         for commit in &mut request.commits {
             let runs = runs_of(commit);
             let read = self.scratch.read.get(&(process, commit.at.clone())).copied().unwrap_or_default();
@@ -421,6 +424,9 @@ impl World {
                 Planted::MetadataShifted if !runs.is_empty() => {
                     let shifted = runs.iter().map(|run| run.start.next()..run.end.next()).collect();
                     commit.metadata = self.encoded(&commit.at.topic, commit.offset, shifted, process);
+                }
+                Planted::CommitOfAnyLife => {
+                    commit.metadata = self.encoded(&commit.at.topic, commit.offset, runs, process);
                 }
                 Planted::MetadataCutNear if runs.len() > 1 => {
                     // Lengths without the first pair: what follows moves nearer by as much.

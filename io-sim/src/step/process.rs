@@ -77,8 +77,8 @@ pub(super) struct Present {
     pub(super) calls: BTreeMap<CallId, Call>,
     /// Calls of `produce` that were not answered yet.
     pub(super) sending: BTreeMap<u64, Sending>,
-    /// It was asked to stop.
-    pub(super) stopping: bool,
+    /// Since when it has been asked to stop.
+    pub(super) stopping_since: Option<Time>,
     /// The library said that something was left undone.
     pub(super) untidy: bool,
 }
@@ -159,7 +159,7 @@ impl World {
             seats: Vec::new(),
             calls: BTreeMap::new(),
             sending: BTreeMap::new(),
-            stopping: false,
+            stopping_since: None,
             untidy: false,
         });
         self.tell(Happening::LifeBegan { life, service, handlers: told });
@@ -374,7 +374,8 @@ impl World {
             let Some(present) = self.processes[process].present.as_ref() else { return };
             let life = present.life;
             let Some(planned) = self.sends[nth].get(self.produced[nth]).cloned() else { return };
-            if present.stopping || present.sending.len() as u64 >= self.setup.numbers.pipeline {
+            if present.stopping_since.is_some() || present.sending.len() as u64 >= self.setup.numbers.pipeline
+            {
                 return;
             }
             if planned.at > self.now {
@@ -420,9 +421,10 @@ impl World {
     /// A process was asked to stop.
     fn stop(&mut self, process: usize) {
         let Some(present) = self.processes[process].present.as_mut() else { return };
-        if std::mem::replace(&mut present.stopping, true) {
+        if present.stopping_since.is_some() {
             return;
         }
+        present.stopping_since = Some(self.now);
         let life = present.life;
         let input = match present.brain {
             Brain::Member(_) => Input::Member(member::Input::Stop { until: self.now + (STOP - FAREWELL) }),

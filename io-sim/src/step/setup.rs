@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::machine::backoff::Backoff;
+use evenkeel_core::machine::commit::MetadataLimit;
 use evenkeel_core::model::{OnFailure, Ordering, RetryPolicy, Time};
 
 use crate::faults::Family;
@@ -242,6 +243,16 @@ impl Setup {
         Self { seed, numbers: n }
     }
 
+    fn has(&self, family: Family) -> bool {
+        match family {
+            // Machines read no wall clock.
+            Family::Clocks => false,
+            // A commit without metadata does not tell which life of the topic it is of.
+            Family::Recreations => MetadataLimit::new(self.numbers.metadata as usize) != MetadataLimit::NONE,
+            _ => true,
+        }
+    }
+
     /// What it offers to faults.
     #[must_use]
     pub fn shape(&self) -> Shape {
@@ -253,8 +264,7 @@ impl Setup {
             groups: n.groups as u16,
             session_timeout: Duration::from_millis(n.session),
             active: Duration::from_millis(n.active),
-            // Machines read no wall clock.
-            families: Family::ALL.iter().copied().filter(|family| *family != Family::Clocks).collect(),
+            families: Family::ALL.iter().copied().filter(|family| self.has(*family)).collect(),
         }
     }
 

@@ -229,6 +229,7 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::Cut { lasting: span, .. }
         | Stroke::StallReplica { lasting: span, .. }
         | Stroke::ElectUnclean { behind: span, .. }
+        | Stroke::Recreate { gone: span, .. }
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
         | Stroke::MoveLeader { .. }

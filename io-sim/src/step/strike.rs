@@ -88,6 +88,15 @@ impl World {
                 self.strike_cluster(stall);
                 self.plan_at(now + behind, Todo::ElectUnclean(broker, partition, topic));
             }
+            Stroke::Recreate { partition, gone } => {
+                let (topic, _) = self.place(partition);
+                let topic =
+                    self.facts.topics.iter().position(|known| known.name == topic).unwrap_or_default();
+                let topic = TopicNo(topic as u16);
+                if self.delete_topic(topic) {
+                    self.plan_at(now + gone, Todo::CreateTopic(topic));
+                }
+            }
             Stroke::MoveCoordinator { group, to } => {
                 let group = self.group_name(group);
                 self.strike_cluster(Input::MoveCoordinator { group, to: broker(to) });
@@ -138,22 +147,6 @@ impl World {
         (Arc::clone(&topic.name), PartitionId((number % numbers.partitions) as i32))
     }
 
-    /// A replica that has not copied for a while comes to lead.
-    pub(super) fn elect_unclean(&mut self, to: BrokerId, partition: PartitionId, topic: Arc<str>) {
-        let place = crate::world::truth::place(&self.facts, &topic, partition);
-        if let (Some(any), Some(place)) = (self.alive.first().copied(), place) {
-            // What was acknowledged until now is told, also where nobody has read it, unless nobody leads.
-            let is_told = self.read_to_the_end(any, place);
-            self.strike_cluster(Input::ElectUnclean { topic: Arc::clone(&topic), partition, to });
-            if let Some(end) = self.log_end(any, place)
-                && (self.truth.cut(place, end) || !is_told)
-            {
-                self.tell(Happening::Truncated { place, end });
-            }
-        }
-        self.strike_cluster(Input::Replication { topic, partition, broker: to, runs: true });
-    }
-
     pub(super) fn start_broker(&mut self, broker: BrokerId) {
         if !self.alive.contains(&broker) {
             self.strike_cluster(Input::BrokerStarted { address: address(broker) });
@@ -193,6 +186,8 @@ impl World {
     pub(super) fn exited(&mut self, process: usize, end: End) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let down = self.processes[process].down;
+        let since = self.processes[process].present.as_ref().and_then(|present| present.stopping_since);
+        let met_faults = since.is_some_and(|since| since < self.plan.quiet_at);
         let left = self.processes[process].present.as_ref().map_or_else(String::new, |present| {
             format!("{} calls run, cancelled or uncommitted: {}", present.calls.len(), present.untidy)
         });
@@ -200,7 +195,7 @@ impl World {
         if self.stage != Stage::Stopping {
             return self.plan_at(self.now + down, Todo::Start(life.process));
         }
-        if end == (End::Stopped { clean: false }) {
+        if end == (End::Stopped { clean: false }) && !met_faults {
             let story = format!("{life} left work undone although nothing was wrong any more: {left}");
             self.break_law(Breach::new(Law::Liveness, story));
         } else if self.processes.iter().all(|process| process.present.is_none()) {
@@ -229,6 +224,7 @@ impl World {
                 Todo::Unstall(broker, partition, topic) | Todo::ElectUnclean(broker, partition, topic) => {
                     self.strike_cluster(Input::Replication { topic, partition, broker, runs: true });
                 }
+                Todo::CreateTopic(topic) => self.create_topic(topic),
                 Todo::Call(..)
                 | Todo::Produce(_)
                 | Todo::StopNow(_)

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_cluster::message::{CreateTopicsRequest, NewTopic};
 use evenkeel_cluster::{Cluster, ClusterConfig};
 use evenkeel_core::machine::consumer::CallId;
 use evenkeel_core::machine::{Machine, Marks};
@@ -25,7 +24,7 @@ use crate::checkers::{Breach, Judge};
 use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
 use crate::faults::{Stroke, swarm};
-use crate::history::{Facts, Happening, History, Life, ServiceNo};
+use crate::history::{Facts, Happening, History, Life, ServiceNo, TopicNo};
 use crate::network::{ConnectionId, Network, Ticket};
 use crate::seed::Seed;
 use crate::trace::{Detail, Kind, Step, Trace};
@@ -48,6 +47,8 @@ pub(super) enum Todo {
     StartBroker(BrokerId),
     Unstall(BrokerId, PartitionId, Arc<str>),
     ElectUnclean(BrokerId, PartitionId, Arc<str>),
+    /// A topic that was deleted is made anew.
+    CreateTopic(TopicNo),
     /// A call's next phase; the number tells whether it is still the next.
     Call(Life, CallId, u32),
     /// The next call of `produce` may be due.
@@ -198,7 +199,7 @@ impl World {
             facts,
             plan,
         };
-        world.create_topics(brokers[0]);
+        world.create_topics(brokers[0], |_| true);
         world.begin();
         world
     }
@@ -209,23 +210,6 @@ impl World {
         let facts = Arc::clone(&self.facts);
         self.history.get_or_insert_with(|| History::new(facts));
         self
-    }
-
-    fn create_topics(&mut self, controller: BrokerId) {
-        let numbers = &self.setup.numbers;
-        let topics = self.facts.topics.iter().map(|topic| NewTopic {
-            name: Arc::clone(&topic.name),
-            partitions: Some(topic.partitions as i32),
-            replication: None,
-            assignment: Vec::new(),
-            configs: vec![
-                ("min.insync.replicas".into(), Some(numbers.min_in_sync.to_string().into())),
-                ("max.message.bytes".into(), Some(numbers.max_message.to_string().into())),
-                ("segment.bytes".into(), Some(numbers.segment.to_string().into())),
-            ],
-        });
-        let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };
-        self.query(controller, request.into());
     }
 
     fn begin(&mut self) {
@@ -337,6 +321,7 @@ impl World {
                 self.strike_cluster(evenkeel_cluster::Input::Replication { topic, partition, broker, runs });
             }
             Todo::ElectUnclean(broker, partition, topic) => self.elect_unclean(broker, partition, topic),
+            Todo::CreateTopic(topic) => self.create_topic(topic),
             Todo::Call(life, call, turn) => self.receive(life, Inlet::Call(call, turn)),
             Todo::Produce(life) => self.receive(life, Inlet::Produce),
             Todo::StopNow(life) => self.stop_now(life),

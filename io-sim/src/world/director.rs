@@ -395,8 +395,8 @@ impl Director {
                 let mut state = self.shared.lock();
                 state.sessions.empty_until = state.sessions.empty_until.max(now + lasting);
             }
-            // Nobody owns the partition.
-            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
+            // Nobody owns the partition; topics stay.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::Recreate { .. } => {}
         }
     }
 

@@ -192,6 +192,10 @@ async fn commit<D: Database>(database: &D, tx: D::Tx) -> Outcome {
             tracing::warn!(%error, "COMMIT was refused for what the handler wrote");
             Outcome::Failed
         }
+        Err(error @ DatabaseError::Ended { .. }) => {
+            tracing::error!(%error, "the event is not tried again");
+            Outcome::Permanent
+        }
         Err(error @ (DatabaseError::Unavailable { .. } | DatabaseError::Unknown { .. })) => {
             tracing::warn!(%error, "COMMIT did not succeed for certain: the claim decides");
             Outcome::World

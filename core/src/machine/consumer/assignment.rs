@@ -1,6 +1,7 @@
 //! Taking partitions over and letting them go.
 
 use super::leading::Want;
+use super::lineage::Lineage;
 use super::{Action, Consumer, Kept, Lanes, Notice, Partition, Phase};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet, Unreadable};
@@ -191,7 +192,7 @@ impl<P: Kept> Consumer<P> {
             leader: None,
             leader_epoch: None,
             epoch_refused: false,
-            read_epoch: None,
+            lineage: Lineage::default(),
             runnable: vec![0; self.handlers.len()],
             held: 0,
             max_bytes: self.config.fetch_bytes,
@@ -337,7 +338,7 @@ impl<P: Kept> Consumer<P> {
         let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::resume(stored.offset, &settled);
         partition.position = stored.offset;
-        partition.read_epoch = stored.leader_epoch;
+        partition.lineage = Lineage::committed(stored.leader_epoch, stored.offset);
         self.set_phase(slot, Phase::Reading);
     }
 

@@ -140,7 +140,7 @@ impl<P: Kept> Consumer<P> {
             commits.push(Commit {
                 at: partition.at.clone(),
                 offset: snapshot.offset,
-                leader_epoch: partition.read_epoch,
+                leader_epoch: partition.lineage.last(),
                 metadata: snapshot.metadata,
             });
         }

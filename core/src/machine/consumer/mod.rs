@@ -19,6 +19,7 @@ mod committing;
 mod config;
 mod incarnation;
 mod leading;
+mod lineage;
 mod messages;
 mod reading;
 mod running;
@@ -40,6 +41,7 @@ use self::assignment::Standing;
 use self::committing::Commits;
 use self::incarnation::Incarnation;
 use self::leading::{Leader, Survey, Want};
+use self::lineage::Lineage;
 use super::commit::{CommitTracker, Fingerprint, Scope, Ticket};
 use super::delivery::History;
 use super::lane::{LaneId, LaneKey, Lanes};
@@ -124,8 +126,7 @@ struct Partition {
     leader_epoch: Option<LeaderEpoch>,
     /// The leader does not know that epoch: the next look replaces it, even by an older one.
     epoch_refused: bool,
-    /// The leader epoch of the last record read, or committed before.
-    read_epoch: Option<LeaderEpoch>,
+    lineage: Lineage,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
     runnable: Vec<u64>,
     /// Bytes of events that some handler has not settled.

@@ -73,7 +73,7 @@ impl<P: Kept> Consumer<P> {
                 at: partition.at.clone(),
                 offset: partition.position,
                 leader_epoch: partition.leader_epoch,
-                last_fetched_epoch: partition.read_epoch,
+                last_fetched_epoch: partition.lineage.last(),
                 max_bytes: partition.max_bytes,
             });
         }
@@ -231,8 +231,9 @@ impl<P: Kept> Consumer<P> {
         if draining {
             return self.marks.hit("fetched while draining");
         }
-        if read.leader_epoch.is_some() {
-            self.partitions[slot].read_epoch = read.leader_epoch;
+        let partition = &mut self.partitions[slot];
+        if let Some(epoch) = read.leader_epoch {
+            partition.lineage.read(epoch, partition.position, read.next);
         }
         for arrival in read.records {
             if let Err(broken) = self.admit(slot, arrival) {

@@ -48,12 +48,12 @@ fn what_now_stands_where_events_were_handled_and_committed_is_handled_too() {
     assert_eq!(member.commit(), ["orders/0:8"]);
     member.commit_accepted();
     member.fetched_as("orders/0", left(2, 6));
-    assert_eq!(member.notices(), [truncated(8, 6)]);
-    assert_eq!(asked(&member), (6, Some(2)));
-    assert_eq!(member.commit(), ["orders/0:6"], "whoever comes next must not pass the new records either");
+    assert_eq!(member.notices(), [truncated(8, 5)], "all of epoch 3 is gone, whatever there is of epoch 2");
+    assert_eq!(asked(&member), (5, Some(2)));
+    assert_eq!(member.commit(), ["orders/0:5"], "whoever comes next must not pass the new records either");
     member.commit_accepted();
-    member.fetched_as("orders/0", read_in(4, "6x 7y 8z"));
-    assert_eq!(member.started(), ["charge orders/0@6", "charge orders/0@7", "charge orders/0@8"]);
+    member.fetched_as("orders/0", read_in(4, "5x 6y 7z"));
+    assert_eq!(member.started(), ["charge orders/0@5", "charge orders/0@6", "charge orders/0@7"]);
 }
 
 #[test]
@@ -79,23 +79,49 @@ fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
 
 #[test]
 fn a_new_member_finds_the_cut_by_the_epoch_that_was_committed_and_drops_what_was_settled_beyond() {
+    let mut member = successor(3, 7..9);
+    assert_eq!(asked(&member), (5, Some(3)));
+    member.fetched_as("orders/0", left(2, 8));
+    assert_eq!(member.notices(), [], "nothing that was passed is lost");
+    member.fetched_as("orders/0", read_in(4, "5a 6b 7c 8d"));
+    assert_eq!(member.started().len(), 4, "nothing tells whether 7 is what it was, and 8 is another record");
+}
+
+/// A member that begins at 5, where one committed that had read up to this epoch and settled these offsets.
+fn successor(epoch: i32, settled: std::ops::Range<i64>) -> Member {
     let mut member = Member::new(shop());
     member.assigned(&["orders/0"]);
     member.described(&[("orders", &[1])]);
-    let settled = SettledSet::new(Offset(5), [Offset(7)..Offset(9)]);
+    let settled = SettledSet::new(Offset(5), [Offset(settled.start)..Offset(settled.end)]);
     let metadata = settled.encode(Fingerprint::of(["charge"]), shop().metadata_limit);
     let id = member.take("question for committed offsets", |action| match action {
         Action::FetchCommitted { id, .. } => Some(*id),
         _ => None,
     });
-    let stored = StoredOffset { offset: Offset(5), leader_epoch: Some(LeaderEpoch(3)), metadata };
+    let stored = StoredOffset { offset: Offset(5), leader_epoch: Some(LeaderEpoch(epoch)), metadata };
     member.handle(Input::Committed { id, outcome: Ok(vec![(at("orders/0"), Ok(Some(stored)))]) });
-    assert_eq!(asked(&member), (5, Some(3)));
-    member.fetched_as("orders/0", left(2, 8));
-    assert_eq!(member.notices(), [], "nothing that was passed is lost");
-    member.fetched_as("orders/0", read_in(4, "5a 6b 7c 8d"));
-    let expected = ["charge orders/0@5", "charge orders/0@6", "charge orders/0@8"];
-    assert_eq!(member.started(), expected, "7 is what it was, 8 is another record");
+    member
+}
+
+#[test]
+fn the_epoch_of_what_was_settled_before_is_not_forgotten_while_older_records_are_read() {
+    let mut member = successor(5, 8..10);
+    member.fetched_as("orders/0", read_in(3, "5a 6b"));
+    assert_eq!(asked(&member), (7, Some(5)), "a leader that lacks epoch 5 must say so");
+    member.fetched_as("orders/0", left(3, 7));
+    member.started();
+    member.fetched_as("orders/0", read_in(6, "7c 8d 9e"));
+    assert_eq!(member.started().len(), 3, "8 and 9 are other records than were settled");
+}
+
+#[test]
+fn a_leader_whose_own_records_were_never_copied_is_read_from_where_the_other_began() {
+    let mut member = Member::reading(shop(), &[("orders/0", 5)]);
+    member.fetched_as("orders/0", read_in(3, "5a 6b"));
+    member.fetched_as("orders/0", read_in(5, "7c 8d 9e"));
+    member.fetched_as("orders/0", left(3, 9));
+    assert_eq!(member.notices(), [truncated(10, 7)]);
+    assert_eq!(asked(&member), (7, Some(3)), "7 and 8 of epoch 3 were never read");
 }
 
 #[test]

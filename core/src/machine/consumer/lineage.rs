@@ -1,0 +1,108 @@
+//! Which leaders wrote what was read: the leader epochs, and no later than where each began.
+//!
+//! A leader that is asked for what follows an epoch that its log lacks answers the largest epoch below it that it has,
+//! and where that ends in *its* log. This is not where the two logs part: its own may go on beyond what was read of that
+//! epoch. They part no later than where the first epoch that it lacks began here, and both bounds hold (KIP-595, where
+//! followers of a leader do the same).
+
+use crate::model::{LeaderEpoch, Offset};
+use crate::ports::EpochEnd;
+
+/// How many epochs are told apart. A leader changes rarely, so what is older is long committed.
+const REMEMBERED: usize = 32;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lineage {
+    /// Ascending in both.
+    began: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl Lineage {
+    /// What was committed at an offset was read up to this epoch.
+    pub(super) fn committed(epoch: Option<LeaderEpoch>, offset: Offset) -> Self {
+        Self { began: epoch.map(|epoch| (epoch, offset)).into_iter().collect() }
+    }
+
+    /// The last epoch of which something was read, now or by whoever committed.
+    pub(super) fn last(&self) -> Option<LeaderEpoch> {
+        self.began.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// Records up to an epoch were read from one offset to before another.
+    pub(super) fn read(&mut self, epoch: LeaderEpoch, from: Offset, next: Offset) {
+        if self.last().is_none_or(|last| last < epoch) {
+            if self.began.len() == REMEMBERED {
+                // The second is said to begin where the first did: too early is safe.
+                self.began[1].1 = self.began[0].1;
+                self.began.remove(0);
+            }
+            self.began.push((epoch, from));
+        }
+        // What whoever committed had read ahead begins behind this.
+        for (_, began) in self.began.iter_mut().rev().take_while(|(later, _)| *later > epoch) {
+            *began = next.max(*began);
+        }
+    }
+
+    /// Where what was read parts from the log of a leader that answers so. From there on it is forgotten.
+    pub(super) fn part(&mut self, left: EpochEnd) -> Offset {
+        let kept = self.began.partition_point(|(epoch, _)| *epoch <= left.epoch);
+        let end = self.began.get(kept).map_or(left.end, |(_, first)| left.end.min(*first));
+        self.began.truncate(kept);
+        if self.last() != Some(left.epoch) {
+            self.began.push((left.epoch, end));
+        }
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineage(began: &[(i32, i64)]) -> Lineage {
+        Lineage { began: began.iter().map(|(epoch, at)| (LeaderEpoch(*epoch), Offset(*at))).collect() }
+    }
+
+    fn told(lineage: &Lineage) -> Vec<(i32, i64)> {
+        lineage.began.iter().map(|(epoch, at)| (epoch.0, at.0)).collect()
+    }
+
+    #[test]
+    fn logs_part_where_the_leader_ends_or_what_it_lacks_began() {
+        let cases: [(&[(i32, i64)], (i32, i64), i64, &[(i32, i64)]); 5] = [
+            (&[(3, 5)], (3, 7), 7, &[(3, 5)]),
+            (&[(3, 5), (5, 7)], (3, 9), 7, &[(3, 5)]),
+            (&[(3, 5), (5, 7)], (3, 6), 6, &[(3, 5)]),
+            (&[(3, 5), (5, 7)], (4, 9), 7, &[(3, 5), (4, 7)]),
+            (&[(3, 5), (5, 7)], (2, 9), 5, &[(2, 5)]),
+        ];
+        for (began, (epoch, end), parts, kept) in cases {
+            let mut lineage = lineage(began);
+            let left = EpochEnd { epoch: LeaderEpoch(epoch), end: Offset(end) };
+            assert_eq!(lineage.part(left), Offset(parts), "{began:?} and {left:?}");
+            assert_eq!(told(&lineage), kept);
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_was_committed_begins_behind_what_is_read_of_older_ones() {
+        let mut lineage = Lineage::committed(Some(LeaderEpoch(5)), Offset(10));
+        lineage.read(LeaderEpoch(3), Offset(10), Offset(12));
+        assert_eq!((told(&lineage), lineage.last()), (vec![(5, 12)], Some(LeaderEpoch(5))));
+        lineage.read(LeaderEpoch(6), Offset(12), Offset(20));
+        lineage.read(LeaderEpoch(6), Offset(20), Offset(30));
+        assert_eq!(told(&lineage), [(5, 12), (6, 12)]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_errs_on_the_safe_side() {
+        let mut lineage = Lineage::default();
+        for epoch in 0..100 {
+            lineage.read(LeaderEpoch(epoch), Offset(epoch.into()), Offset(epoch.into()));
+        }
+        assert_eq!(lineage.began.len(), REMEMBERED);
+        assert_eq!(told(&lineage)[..2], [(68, 0), (69, 69)]);
+    }
+}
