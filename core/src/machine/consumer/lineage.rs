@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn logs_part_where_the_leader_ends_or_what_it_lacks_began() {
-        let cases: [(&[(i32, i64)], (i32, i64), i64, &[(i32, i64)]); 5] = [
+        // What was read; what the leader has; where they part; what is still known.
+        type Began<'a> = &'a [(i32, i64)];
+        let cases: [(Began<'_>, (i32, i64), i64, Began<'_>); 5] = [
             (&[(3, 5)], (3, 7), 7, &[(3, 5)]),
             (&[(3, 5), (5, 7)], (3, 9), 7, &[(3, 5)]),
             (&[(3, 5), (5, 7)], (3, 6), 6, &[(3, 5)]),
