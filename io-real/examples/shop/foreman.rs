@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use evenkeel::{Bus, Kafka, Topic};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::store::{Books, Count, Url};
@@ -32,7 +33,10 @@ pub(crate) async fn run(shop: &Shop, topic: Topic<OrderPlaced>, begun: Instant) 
     );
 
     let produced = Arc::new(AtomicU64::new(0));
-    let production = tokio::spawn(produce(bus, topic, shop.orders, shop.customers, Arc::clone(&produced)));
+    // However fast the workers are, something is left to do at each accident.
+    let (allow, allowed) = watch::channel((shop.orders * 3 / 4).max(1));
+    let production = produce(bus, topic, shop.orders, shop.customers, allowed, Arc::clone(&produced));
+    let production = tokio::spawn(production);
     let mut crew = Crew::new(shop, &broker.kafka, name.as_str());
     let mut first = crew.hire("ann")?;
     let mut second = crew.hire("ben")?;
@@ -64,18 +68,21 @@ pub(crate) async fn run(shop: &Shop, topic: Topic<OrderPlaced>, begun: Instant) 
                 println!("       ann is killed (SIGKILL) in the middle of her work; cat takes over");
                 first.kill().await?;
                 first = crew.hire("cat")?;
+                allow.send_replace((shop.orders * 7 / 8).max(1));
                 plan = Step::RestartLater;
             }
             Step::RestartLater if charged >= shop.orders * 3 / 4 => {
                 println!("       ben is asked to stop (SIGTERM), and starts again");
                 dismiss(&mut second).await?;
                 second = crew.hire("ben")?;
+                allow.send_replace(shop.orders);
                 plan = Step::Done;
             }
             Step::KillHalfWay | Step::RestartLater | Step::Done => {}
         }
     }
     let took = begun.elapsed();
+    allow.send_replace(shop.orders);
     let production = production.await?;
     dismiss(&mut first).await?;
     dismiss(&mut second).await?;
@@ -116,10 +123,13 @@ async fn produce(
     topic: Topic<OrderPlaced>,
     orders: u64,
     customers: u64,
+    mut allowed: watch::Receiver<u64>,
     produced: Arc<AtomicU64>,
 ) -> Result<(), Anyhow> {
-    for first in (0..orders).step_by(ORDERS_A_CALL as usize) {
-        let call = (first..orders.min(first + ORDERS_A_CALL)).map(|order| {
+    let mut first = 0;
+    while first < orders {
+        let end = (first + ORDERS_A_CALL).min(*allowed.wait_for(|allowed| first < *allowed).await?);
+        let call = (first..end).map(|order| {
             let customer = order % customers;
             let placed =
                 OrderPlaced { order, customer, nth: order / customers + 1, cents: 100 + order % 900 };
@@ -127,6 +137,7 @@ async fn produce(
         });
         let acknowledged = bus.produce(call).await?.len() as u64;
         produced.fetch_add(acknowledged, Ordering::Relaxed);
+        first = end;
     }
     Ok(())
 }
