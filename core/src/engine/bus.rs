@@ -9,6 +9,7 @@ mod herald;
 mod registry;
 mod running;
 mod setup;
+mod topics;
 mod turns;
 
 use std::sync::atomic::{self, AtomicU64};
@@ -206,7 +207,7 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Bus<R, K, D>
     ///
     /// # Errors
     /// [`StartError`]: the bus was started before, a group has settings and no handlers or settings that do not fit the
-    /// connections, a member failed for good, or a group's partitions did not come within its rebalance timeout and half
+    /// connections, a handler's topic does not exist, a member failed for good, or a group's partitions did not come within its rebalance timeout and half
     /// a minute more. What had been started by then is stopped, calls that run are cancelled, and the error comes once
     /// all members have ended, some seconds later at most.
     ///

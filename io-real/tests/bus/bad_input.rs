@@ -91,6 +91,19 @@ async fn a_topic_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
+async fn a_handler_of_a_topic_that_does_not_exist_keeps_the_bus_from_starting() {
+    let name: &'static str = fresh("missing").leak();
+    let absent: Topic<u64> = Topic::new(name);
+    let (bus, group) = (bus().await, fresh("early"));
+    bus.consume(absent).group(&group).idempotent("a", nothing).expect("legal");
+    let Err(error) = bus.start().await else { panic!("started with a topic that does not exist") };
+    assert!(matches!(error, StartError::UnknownTopic { .. }), "{error}");
+    assert_names(&error, &[&group, name, "create it, or correct the name"]);
+    bus.ensure_topic(absent, 1, []).await.expect("Kafka creates it");
+    assert!(bus.start().await.expect("it exists now").shutdown().await.is_clean());
+}
+
+#[tokio::test]
 async fn illegal_names_are_refused_where_they_enter() {
     let bus = bus().await;
     let illegal: Topic<u64> = Topic::new("Orders!");

@@ -7,7 +7,8 @@
 //! an event: what its handler fails to do at the first call afterwards is tried again.
 //!
 //! A server that is stopped refuses connections, and a link that is cut breaks them. The first makes calls wait for a
-//! connection, the second makes them fail at once, many times over.
+//! connection, the second makes them fail at once, many times over. A link that goes silent does neither: a handler waits
+//! for an answer until its time is up, and looks slow.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -33,8 +34,10 @@ use super::{SOON, fresh, topic, until};
 /// What an event may take in all before it is discarded.
 const TOTAL: Duration = Duration::from_millis(600);
 /// The outage lasts longer than this, and so long that so many transactions could not begin.
-const OUTAGE: Duration = TOTAL.saturating_mul(20);
+const OUTAGE: Duration = TOTAL.saturating_mul(30);
 const FAILED_BEGINS: u64 = 20;
+/// A call is slow after this. Beside it, the outage has room for asking a silent database and hearing nothing.
+const LIMIT: Duration = TOTAL.saturating_mul(10);
 
 /// So many calls fail when the outage is over.
 const DAZED: usize = 15;
@@ -50,8 +53,8 @@ fn impatient() -> RetryPolicy {
     RetryPolicy {
         backoff: steady,
         total: Some(TOTAL),
+        attempt_limit: LIMIT,
         max_attempts: NonZeroU32::new(3),
-        ..OnFailure::Discard.default_retries()
     }
 }
 
@@ -223,6 +226,13 @@ async fn a_stopped_server_discards_nothing() {
     let server = block_in_place(OwnPostgres::start);
     let url = block_in_place(|| server.url());
     nothing_is_lost_in(&url, &url, || server.kill(), || server.start_again()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_link_discards_nothing() {
+    let direct = services::postgres().await;
+    let (link, url) = Link::to_database(&direct).await;
+    nothing_is_lost_in(&url, &direct, || link.silence(), || link.mend()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,11 +54,32 @@ impl GroupEntry {
 }
 
 impl Registry {
+    /// All topics that handlers wait for, each with a group that has one of them, if what was registered can be started.
+    pub(super) fn topics(
+        &self,
+        answers: Option<&AnswerLimits>,
+    ) -> Result<BTreeMap<TopicName, GroupName>, StartError> {
+        self.check(answers)?;
+        let of_group = |(group, entry): (&GroupName, &GroupEntry)| {
+            entry.topics.iter().map(|topic| (topic.clone(), group.clone())).collect::<Vec<_>>()
+        };
+        Ok(self.groups.iter().flat_map(of_group).collect())
+    }
+
     /// Hands out what was registered, once. If it cannot be started, all is as before.
     pub(super) fn begin(
         &mut self,
         answers: Option<&AnswerLimits>,
     ) -> Result<BTreeMap<GroupName, GroupEntry>, StartError> {
+        self.check(answers)?;
+        self.started = true;
+        Ok(std::mem::take(&mut self.groups))
+    }
+
+    fn check(&self, answers: Option<&AnswerLimits>) -> Result<(), StartError> {
+        if self.started {
+            return Err(StartError::Twice);
+        }
         for (group, entry) in &self.groups {
             if entry.handlers.is_empty() {
                 return Err(StartError::NoHandlers { group: group.clone() });
@@ -67,10 +88,7 @@ impl Registry {
                 return Err(StartError::Setting { group: group.clone(), cause });
             }
         }
-        if std::mem::replace(&mut self.started, true) {
-            return Err(StartError::Twice);
-        }
-        Ok(std::mem::take(&mut self.groups))
+        Ok(())
     }
 
     /// Sets how a group behaves.

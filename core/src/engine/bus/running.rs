@@ -10,14 +10,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, TryStreamExt};
 
 use super::herald::{FirstFailure, Herald, MemberFailure};
-use super::{Bus, Shared};
+use super::{Bus, Shared, topics};
 use crate::engine::consume::MemberTask;
 use crate::engine::invoke::Invoke;
 use crate::error::SettingError;
 use crate::machine::Entropy;
 use crate::machine::group::Step;
 use crate::machine::member::Member;
-use crate::model::{GroupName, Time};
+use crate::model::{GroupName, Time, TopicName};
 use crate::ports::{Broker, Coordinator, Runtime};
 use crate::records::RecordRef;
 
@@ -49,6 +49,16 @@ pub enum StartError {
         group: GroupName,
         /// Which setting, and what would work.
         cause: SettingError,
+    },
+    /// A topic that a handler waits for does not exist. Nothing was started: the bus can be, once this is mended.
+    #[error(
+        "group {group:?} has a handler of topic {topic:?}, which does not exist; create it, or correct the name"
+    )]
+    UnknownTopic {
+        /// A group that has a handler of it.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
     },
     /// A member failed for good.
     #[error(transparent)]
@@ -114,6 +124,8 @@ where
     D: Send + Sync + 'static,
 {
     let shared = &*bus.shared;
+    let wanted = shared.registry.with(|registry| registry.topics(shared.answers.as_ref()))?;
+    topics::exist(&wanted, &*shared.kafka, &shared.runtime).await?;
     let groups = shared.registry.with(|registry| registry.begin(shared.answers.as_ref()))?;
     let mut entropy = Entropy::new(shared.runtime.seed());
     let failure = FirstFailure::new();

@@ -173,7 +173,11 @@ async fn close<R: Runtime, D: Database, T, C: Codec<T>>(
     match desk.judge(&handled) {
         Outcome::Done => commit(database, tx).await,
         // Dropped, which closes the connection: the handler's last statement may still run on it.
-        unfinished @ (Outcome::TimedOut | Outcome::Panicked) => unfinished,
+        Outcome::Panicked => Outcome::Panicked,
+        Outcome::TimedOut => {
+            drop(tx);
+            after_time_limit(database, desk).await
+        }
         failed => match (database.rollback(tx).await, blame) {
             (Ok(()), Blame::Handler) => failed,
             (Ok(()), Blame::World) => Outcome::World,
@@ -182,6 +186,22 @@ async fn close<R: Runtime, D: Database, T, C: Codec<T>>(
                 Outcome::World
             }
         },
+    }
+}
+
+/// Whom a handler's time limit speaks against. A handler that waits for a database gone silent looks like one that is
+/// slow; what tells them apart is whether the database answers somebody else.
+async fn after_time_limit<R: Runtime, D: Database, T, C: Codec<T>>(
+    database: &D,
+    desk: &Desk<R, T, C>,
+) -> Outcome {
+    let answered = async { database.rollback(database.begin(WAIT_FOR_CONNECTION, desk.limit).await?).await };
+    match answered.await {
+        Ok(()) => Outcome::TimedOut,
+        Err(error) => {
+            tracing::warn!(%error, "the database does not answer: the handler's time limit does not count");
+            Outcome::World
+        }
     }
 }
 
