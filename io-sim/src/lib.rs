@@ -18,6 +18,7 @@ pub mod explore;
 pub mod faults;
 pub mod history;
 pub mod network;
+mod oversight;
 pub mod seed;
 pub mod step;
 pub mod trace;

@@ -8,14 +8,16 @@
 //!
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
-//!   does around a handler; `store` the database; `strike` the faults, `topics` those of logs; `rest` says what is not at rest.
-//! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small.
+//!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
+//! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
+//!   the machines.
 
 mod acts;
 mod ask;
 mod broker;
 mod calls;
 mod client;
+pub mod coverage;
 pub mod planted;
 mod process;
 mod rest;
@@ -23,10 +25,9 @@ pub mod setup;
 pub mod shrink;
 mod store;
 mod strike;
-mod topics;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -40,6 +41,7 @@ use crate::faults::swarm;
 use crate::history::History;
 use crate::seed::Seed;
 use crate::trace::{Detail, Trace};
+use coverage::Cell;
 use planted::Planted;
 use setup::Setup;
 
@@ -108,6 +110,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// What the machines have been through, by machine and mark.
     pub marks: BTreeMap<(&'static str, &'static str), u64>,
+    /// What struck while a process stood how and waited for what.
+    pub coverage: BTreeSet<Cell>,
 }
 
 impl Report {
@@ -170,6 +174,7 @@ impl World {
             struck: self.dice.struck().to_vec(),
             elapsed: self.now.since(Time::ZERO),
             marks: self.marks,
+            coverage: self.coverage.cells,
         }
     }
 }

@@ -9,5 +9,6 @@ compile_error!(
 );
 
 pub mod batch;
+pub mod coverage;
 pub mod planted;
 pub mod steps;

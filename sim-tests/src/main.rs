@@ -18,7 +18,7 @@ use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE};
 use sim_tests::batch::Batch;
 use sim_tests::planted::{Hunt, Table};
-use sim_tests::steps::Steps;
+use sim_tests::steps::{OUT_OF_REACH, Steps};
 
 /// Simulated runs of Evenkeel: its machines alone, step by step, or the real library in a simulated world.
 #[derive(Debug, Parser)]
@@ -74,6 +74,18 @@ enum Command {
         /// How many runs it may take.
         #[arg(long, default_value_t = 5_000)]
         runs: u64,
+    },
+    /// Runs the machines under many seeds and prints what faults met, and what they never did.
+    Coverage {
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        threads: u64,
     },
     /// Looks for planted bugs and prints by which law they are caught, and how soon.
     Planted {
@@ -133,6 +145,14 @@ fn main() -> ExitCode {
         Command::Replay { seed, last, plan, world: true, .. } => replay_world(Seed(seed), last, plan),
         Command::Replay { seed, last, plan, bug, world: false } => replay(Seed(seed), last, plan, bug),
         Command::Shrink { seed, plan, bug, runs } => make_small(Seed(seed), plan, bug, runs),
+        Command::Coverage { from, seeds, threads } => {
+            let steps = Steps::run(from..from + seeds, threads, Duration::MAX);
+            println!("{}", steps.grid);
+            for (mark, why) in OUT_OF_REACH {
+                println!("no run reaches the branch {mark:?}: {why}");
+            }
+            Ok(u8::from(!steps.failures.is_empty()))
+        }
         Command::Planted { bug: Some(name), .. } => bug_of(Some(&name)).map(|bug| {
             let hunts = bug.map(Hunt::of).into_iter().collect();
             let table = Table { hunts };

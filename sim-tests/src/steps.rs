@@ -13,11 +13,13 @@ use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::{self, Report};
 use evenkeel_sim::trace::{Detail, Hash};
 
+use crate::coverage::Grid;
+
 /// Branches that machines mark and that no run of this level reaches, with the reason. One that is reached after all does
 /// not belong here.
 pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("a bug stopped a partition", "there is none that is known"),
-    ("a broker told of an older life of a topic", "no topic is deleted"),
+    ("a broker told of an older life of a topic", "all brokers hear of a deletion at once"),
     ("a member's subscription cannot be read", "all members are of this library"),
     ("assigned a partition of a topic without handlers", "all members have the same handlers"),
     ("assigned a topic that was not asked for", "all members have the same topics"),
@@ -25,7 +27,7 @@ pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("batch halved to isolate a record", "the workload's records are well formed"),
     ("batch refused", "the workload's records are well formed"),
     ("commit metadata limit halved", "the cluster's limit is the library's default"),
-    ("commit refused for its own reasons", "no topic is deleted"),
+    ("commit refused for its own reasons", "there are no access rights"),
     ("impossible partition number passed over", "the cluster answers sensibly"),
     ("inaccessible topic given up", "there are no access rights"),
     ("join's answer makes no sense", "the cluster answers sensibly"),
@@ -37,7 +39,6 @@ pub const OUT_OF_REACH: &[(&str, &str)] = &[
     ("outcome of an unknown call ignored", "each call ends once"),
     ("position past the end of the log", "a log that was cut says where it ends"),
     ("read twice, not handed out again", "no fetch reaches back"),
-    ("retention overtook the group", "nothing is deleted"),
     ("started twice", "the engine starts a member once"),
     ("stopped twice", "there is no second signal"),
     ("stopped without waiting for the coordinator", "there is no second signal"),
@@ -84,6 +85,8 @@ pub struct Steps {
     pub struck: BTreeMap<Chance, u64>,
     /// How often the machines took each branch that they mark, and in how many runs.
     pub marks: BTreeMap<(&'static str, &'static str), (u64, u64)>,
+    /// What faults met.
+    pub grid: Grid,
     /// How much virtual time passed.
     pub elapsed: Duration,
     /// How long it really took.
@@ -134,6 +137,7 @@ impl Steps {
             *all += count;
             *runs += 1;
         }
+        self.grid.add(&report.coverage);
         self.elapsed += report.elapsed;
         self.steps += report.trace.steps();
         if !report.is_clean() {
@@ -154,6 +158,7 @@ impl Steps {
             *all += count;
             *in_runs += runs;
         }
+        self.grid.merge(other.grid);
         self.elapsed += other.elapsed;
         self.steps += other.steps;
     }

@@ -11,7 +11,7 @@ use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE, Report};
 use sim_tests::batch::Batch;
 
-const SEEDS: std::ops::Range<u64> = 10_000..10_060;
+const SEEDS: std::ops::Range<u64> = 10_000..10_200;
 
 #[test]
 fn a_seed_gives_the_same_run_alone_in_a_batch_beside_others_and_in_another_process() {

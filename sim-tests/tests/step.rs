@@ -6,9 +6,11 @@ use std::time::Duration;
 use evenkeel_sim::checkers::Law;
 use evenkeel_sim::faults::{Chance, Family};
 use evenkeel_sim::seed::Seed;
+use evenkeel_sim::step::coverage::Standing;
 use evenkeel_sim::step::planted::Class;
 use evenkeel_sim::step::{self, Plan};
 use evenkeel_sim::trace::Detail;
+use sim_tests::coverage::with_effect;
 use sim_tests::planted::Table;
 use sim_tests::steps::{Steps, marks_of};
 
@@ -33,6 +35,13 @@ fn every_run_comes_to_rest_and_every_law_holds_in_any_company() {
     let machines = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/machine");
     let surprises = steps.surprises(&marks_of(&machines));
     assert!(surprises.is_empty(), "{surprises:#?}");
+    for family in with_effect() {
+        let missed = steps.grid.missed(family, Standing::Assigned);
+        assert!(
+            missed.is_empty(),
+            "{family:?} never struck while a member with partitions waited for {missed:?}"
+        );
+    }
     // Once more, backwards, on other threads, each after other runs than before.
     let again: Vec<u64> = SEEDS.rev().step_by(AGAIN as usize).collect();
     std::thread::scope(|scope| {

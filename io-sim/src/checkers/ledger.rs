@@ -52,6 +52,8 @@ pub struct Log {
     standings: BTreeMap<HandlerNo, Vec<Standing>>,
     /// Whether it ever lost its last records.
     was_cut: bool,
+    /// The keys of lost records that handlers may go on to fail for, and so hold up others.
+    lost_and_bad: Vec<Option<KeyNo>>,
 }
 
 impl Log {
@@ -82,6 +84,9 @@ impl Log {
 
     fn cut(&mut self, end: Offset) {
         let Some(end) = index(end) else { return };
+        let lost = self.records.iter().skip(end).flatten();
+        self.lost_and_bad
+            .extend(lost.filter(|record| record.nature != Nature::Good).map(|record| record.key));
         self.records.truncate(end);
         for standings in self.standings.values_mut() {
             standings.truncate(end);
@@ -266,9 +271,12 @@ impl Ledger {
         let facts = self.facts.handler(handler);
         let mut forgotten = Vec::new();
         for (place, log) in self.logs.iter().filter(|(place, _)| place.topic == facts.topic) {
-            let mut blocked: Vec<Option<KeyNo>> = Vec::new();
+            let mut blocked = match facts.on_failure {
+                OnFailure::Block => log.lost_and_bad.clone(),
+                _ => Vec::new(),
+            };
             for (offset, record) in log.records() {
-                if record.destroyed || self.is_over(handler, *place, offset) {
+                if self.is_over(handler, *place, offset) {
                     continue;
                 }
                 let behind = match (facts.ordering, record.key) {
@@ -278,8 +286,9 @@ impl Ledger {
                 };
                 let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if may_block {
+                    // Also if it was destroyed since it was read.
                     blocked.push(record.key);
-                } else if !behind {
+                } else if !behind && !record.destroyed {
                     forgotten.push((*place, offset));
                 }
             }

@@ -88,6 +88,18 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_behind_a_record_that_blocks_and_was_destroyed_since_is_no_loss() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.destroyed(0..1);
+        story.breaks(Law::NoLoss, "the record at 2 of");
+        story.handled(0, 2, RunEnd::Done);
+        story.holds(Law::NoLoss, 3);
+    }
+
+    #[test]
     fn what_the_world_destroyed_is_nobodys_fault() {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Good);

@@ -114,6 +114,8 @@ pub enum Family {
     UncleanElections,
     /// Topics are deleted and made anew.
     Recreations,
+    /// Retention overtakes the groups.
+    Retention,
     /// Groups change their coordinators.
     Coordinators,
     /// Members are thrown out of their groups without a word.
@@ -156,6 +158,7 @@ impl Family {
         Self::Leaders,
         Self::UncleanElections,
         Self::Recreations,
+        Self::Retention,
         Self::Coordinators,
         Self::Evictions,
         Self::Commits,
@@ -195,6 +198,8 @@ impl Family {
                 ],
                 Heals::AtOnce,
             ),
+            // Nobody can be asked for what is gone; all laws are about the rest.
+            Self::Retention => (Destroys::Records, &[], Heals::AtOnce),
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
             // A commit on a connection that was given up may come late and take the stored position back for a while.
             Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
@@ -362,6 +367,13 @@ pub enum Stroke {
         /// How long there is none.
         gone: Duration,
     },
+    /// Retention takes the beginning of a partition's log, whoever has yet to read it.
+    Trim {
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// How many records are left.
+        keep: u16,
+    },
     /// Another broker coordinates a group.
     MoveCoordinator {
         /// The group.
@@ -403,6 +415,7 @@ impl Stroke {
             Self::MoveLeader { .. } => Family::Leaders,
             Self::ElectUnclean { .. } => Family::UncleanElections,
             Self::Recreate { .. } => Family::Recreations,
+            Self::Trim { .. } => Family::Retention,
             Self::MoveCoordinator { .. } => Family::Coordinators,
             Self::Evict { .. } => Family::Evictions,
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,

@@ -197,6 +197,7 @@ impl fmt::Display for Stroke {
             Self::Recreate { partition, gone } => {
                 write!(f, "recreate topic of partition {partition} gone {}", Span(gone))
             }
+            Self::Trim { partition, keep } => write!(f, "trim partition {partition} to {keep}"),
             Self::MoveCoordinator { group, to } => write!(f, "move-coordinator group {group} to {to}"),
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
             Self::RestartDatabase { down } => write!(f, "restart-database down {}", Span(down)),
@@ -251,6 +252,9 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         }
         ["recreate", "topic", "of", "partition", partition, "gone", gone] => {
             Stroke::Recreate { partition: number(partition)?, gone: span(gone)? }
+        }
+        ["trim", "partition", partition, "to", keep] => {
+            Stroke::Trim { partition: number(partition)?, keep: number(keep)? }
         }
         ["move-coordinator", "group", group, "to", to] => {
             Stroke::MoveCoordinator { group: number(group)?, to: number(to)? }
@@ -336,6 +340,7 @@ mod tests {
             Stroke::MoveLeader { partition: 5, to: 2 },
             Stroke::ElectUnclean { partition: 5, to: 2, behind: odd },
             Stroke::Recreate { partition: 5, gone: odd },
+            Stroke::Trim { partition: 5, keep: 2 },
             Stroke::MoveCoordinator { group: 0, to: 3 },
             Stroke::Evict { group: 1, member: 2 },
             Stroke::RestartDatabase { down: odd },

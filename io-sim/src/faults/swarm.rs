@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_core::model::Time;
 
 use super::plan::{FaultPlan, Weather};
-use super::{Chance, Family, Stroke};
+use super::{Chance, Destroys, Family, Stroke};
 use crate::seed::{Draw, Rate, Seed, Stream};
 
 /// The families that strike at times.
@@ -24,6 +24,7 @@ pub const STROKES: &[Family] = &[
     Family::Leaders,
     Family::UncleanElections,
     Family::Recreations,
+    Family::Retention,
     Family::Coordinators,
     Family::Evictions,
     Family::DatabaseRestarts,
@@ -87,7 +88,7 @@ pub fn draw(seed: Seed, shape: &Shape) -> FaultPlan {
             0 => false,
             1 => alone == Some(family),
             // What excuses much is met less often.
-            _ if matches!(family, Family::UncleanElections | Family::Recreations) => draw.once_in(8),
+            _ if matches!(family.cost().destroys, Destroys::Records) => draw.once_in(8),
             _ => draw.once_in(2),
         };
         if is_on {
@@ -192,6 +193,7 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
             Stroke::ElectUnclean { partition, to: broker, behind: REPLICA_LAG + lasting / 4 }
         }
         Family::Recreations => Stroke::Recreate { partition, gone: lasting / 10 },
+        Family::Retention => Stroke::Trim { partition, keep: draw.below(8) as u16 },
         Family::Coordinators => Stroke::MoveCoordinator { group, to: broker },
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },

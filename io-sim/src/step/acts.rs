@@ -8,12 +8,13 @@ use evenkeel_core::model::TopicPartition;
 
 use super::ask::{self, Item, Question};
 use super::client::{ANY, GRACE, HEARTBEAT, Lane, REQUEST};
+use super::coverage::Standing;
 use super::process::Role;
 use super::world::World;
 use crate::checkers::{Breach, Law};
 use crate::history::{End, Fate, Happening};
+use crate::oversight::truth;
 use crate::trace::{Kind, digest_bytes};
-use crate::world::truth;
 
 const ACT: Kind = Kind::new("act");
 
@@ -57,10 +58,10 @@ impl World {
             Action::Leave { id, broker, request } => {
                 self.ask(process, Lane::Data, broker, REQUEST, ask::leave(request), Question::Leave { id });
             }
-            Action::Assigned { .. } => self.told(process, "assigned"),
+            Action::Assigned { .. } => self.stands(process, Standing::Assigned, "assigned"),
             Action::Moved { .. } => self.told(process, "moved"),
-            Action::Revoke { .. } => self.told(process, "revoke"),
-            Action::Lost => self.told(process, "lost"),
+            Action::Revoke { .. } => self.stands(process, Standing::Draining, "revoke"),
+            Action::Lost => self.stands(process, Standing::Outside, "lost"),
             Action::Failed { error } => {
                 let story = format!("{life} gave up: {error}");
                 self.break_law(Breach::new(Law::Liveness, story));
@@ -123,6 +124,13 @@ impl World {
                 self.break_law(Breach::new(Law::Liveness, story));
             }
         }
+    }
+
+    fn stands(&mut self, process: usize, standing: Standing, told: &'static str) {
+        if let Some(present) = &mut self.processes[process].present {
+            present.standing = standing;
+        }
+        self.told(process, told);
     }
 
     fn was_cut(&self, at: &TopicPartition) -> bool {

@@ -25,8 +25,8 @@ use evenkeel_core::ports::{
 use evenkeel_core::records::{self, BatchOptions, Batches, Ended, RecordRef};
 
 use crate::history::EventNo;
+use crate::oversight::truth::event_of;
 use crate::trace::digest_bytes;
-use crate::world::truth::event_of;
 
 /// A record as the machines carry it here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,50 +2,27 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use evenkeel_cluster::message::{
-    Answer, CommitOffsetsAnswer, CommitOffsetsRequest, FetchAnswer, FetchOffsetsAnswer, Origin, Request,
-    SyncGroupRequest,
-};
+use evenkeel_cluster::message::{Answer, Origin, Request};
 use evenkeel_cluster::{Action, Input};
 use evenkeel_core::machine::Machine;
 use evenkeel_core::model::{BrokerId, RequestId};
 
 use super::process::Inlet;
 use super::world::World;
+use crate::checkers::ledger::Ledger;
 use crate::faults::Chance;
-use crate::history::{Happening, Life, Place, Share};
+use crate::history::{Facts, Happening};
 use crate::network::link::{Link, Way};
 use crate::network::{ConnectionId, Delivery, Ticket};
+use crate::oversight::truth::Truth;
+use crate::oversight::watch::{self, Asked};
+use crate::oversight::{Oversight, TopicConfig};
 use crate::trace::Kind;
-use crate::world::{decode, truth};
 
 const REQUEST: Kind = Kind::new("request");
 
 /// Requests of the world itself have this number.
 const OWN: u64 = 1 << 62;
-
-/// What of a request is needed once it is answered.
-#[derive(Debug, Clone)]
-pub(super) enum Asked {
-    Join(Arc<str>),
-    Sync(SyncGroupRequest),
-    Commit(CommitOffsetsRequest),
-    Produce,
-    Other,
-}
-
-impl Asked {
-    fn of(request: &Request) -> Self {
-        match request {
-            Request::JoinGroup(join) => Self::Join(Arc::clone(&join.group)),
-            Request::SyncGroup(sync) if !sync.assignments.is_empty() => Self::Sync(sync.clone()),
-            Request::CommitOffsets(commit) => Self::Commit(commit.clone()),
-            Request::Produce(_) => Self::Produce,
-            _ => Self::Other,
-        }
-    }
-}
 
 impl World {
     pub(super) fn deliver(&mut self, delivery: Delivery) {
@@ -97,7 +74,7 @@ impl World {
             return;
         };
         self.note(REQUEST, ticket.0, u64::from(life.process) << 8 | broker.0 as u64, || {
-            format!("{life} to broker {broker}: {}", name(&request))
+            format!("{life} to broker {broker}: {}", watch::name(&request))
         });
         self.asked.insert(ticket, (connection, Asked::of(&request)));
         let origin = Origin { broker, client: Arc::default(), host: Arc::default() };
@@ -106,42 +83,6 @@ impl World {
     }
 
     /// Lets something happen to the cluster.
-    pub(super) fn strike_cluster(&mut self, input: Input) {
-        match &input {
-            Input::BrokerDied { broker } => {
-                self.alive.remove(broker);
-                for connection in self.network.held_at(*broker) {
-                    self.network.hang_up(self.now, connection);
-                }
-            }
-            Input::BrokerStarted { address } => {
-                self.alive.insert(address.broker);
-            }
-            _ => {}
-        }
-        self.cluster.handle(self.now, input);
-        self.drain_cluster();
-    }
-
-    /// Asks the cluster something that it answers at once.
-    pub(super) fn query(&mut self, broker: BrokerId, request: Request) -> Option<Answer> {
-        let origin = Origin { broker, client: Arc::default(), host: Arc::default() };
-        self.cluster.handle(self.now, Input::Request { id: RequestId(OWN), origin, request });
-        let mut answered = None;
-        // All at once: what goes back may let a further request in.
-        let actions: Vec<_> = std::iter::from_fn(|| self.cluster.poll()).collect();
-        for action in actions {
-            match action {
-                Action::Answer { id: RequestId(OWN), answer } => answered = Some(answer),
-                Action::HangUp { id: RequestId(OWN) } => {}
-                Action::Answer { id, answer } => self.send_back(Ticket(id.0), answer),
-                Action::HangUp { id } => self.cut_off(Ticket(id.0)),
-            }
-        }
-        self.cluster_due = self.cluster.deadline();
-        answered
-    }
-
     pub(super) fn drain_cluster(&mut self) {
         while let Some(action) = self.cluster.poll() {
             match action {
@@ -165,7 +106,7 @@ impl World {
         else {
             return;
         };
-        self.watch(life, &asked, &answer, !holds);
+        watch::answer(self, life, &asked, &answer, !holds);
         let link = Link { process: life.process, broker }.number();
         let lost = match asked {
             Asked::Commit(_) => self.dice.strikes(self.now, Chance::CommitApplied, link),
@@ -188,124 +129,72 @@ impl World {
             self.serve(connection, ticket, request);
         }
     }
-
-    /// What an answer reveals.
-    fn watch(&mut self, life: Life, asked: &Asked, answer: &Answer, abandoned: bool) {
-        match (asked, answer) {
-            (Asked::Join(group), Answer::JoinGroup(answer)) if !answer.member.is_empty() => {
-                if let Some(group) = truth::group(&self.facts, group) {
-                    self.truth.is_member(group, Arc::clone(&answer.member), life);
-                }
-            }
-            (Asked::Sync(request), Answer::SyncGroup(answer)) if answer.outcome.is_ok() => {
-                self.watch_assignment(request);
-            }
-            (Asked::Commit(request), Answer::CommitOffsets(answer)) => {
-                self.watch_commit(life, request, answer, abandoned);
-            }
-            (_, Answer::Fetch(answer)) => self.watch_fetch(answer),
-            (_, Answer::FetchOffsets(answer)) => self.watch_positions(life, answer),
-            _ => {}
-        }
-    }
-
-    fn watch_assignment(&mut self, request: &SyncGroupRequest) {
-        let facts = Arc::clone(&self.facts);
-        let Some(group) = truth::group(&facts, &request.group) else { return };
-        if !self.truth.is_new(group, request.generation) {
-            return;
-        }
-        let mut shares = Vec::new();
-        for (member, bytes) in &request.assignments {
-            let Some(life) = self.truth.member(group, member) else { continue };
-            let topics = decode::assignment(bytes).unwrap_or_default();
-            let places = topics.iter().flat_map(|(topic, partitions)| {
-                partitions.iter().filter_map(|partition| truth::place(&facts, topic, *partition))
-            });
-            shares.push(Share { life, places: places.collect() });
-        }
-        let generation = request.generation;
-        self.truth.assigned(group, &shares);
-        self.tell(Happening::Assigned { group, generation, shares: shares.into() });
-    }
-
-    fn watch_commit(
-        &mut self,
-        life: Life,
-        request: &CommitOffsetsRequest,
-        answer: &CommitOffsetsAnswer,
-        abandoned: bool,
-    ) {
-        let Some(group) = truth::group(&self.facts, &request.group) else { return };
-        for (asked, answered) in request.topics.iter().zip(&answer.topics) {
-            for (commit, (partition, outcome)) in asked.partitions.iter().zip(&answered.partitions) {
-                let Some(place) = truth::place(&self.facts, &asked.topic, *partition) else { continue };
-                let metadata = commit.metadata.as_deref().unwrap_or_default();
-                self.tell(Happening::Committed {
-                    group,
-                    place,
-                    life,
-                    generation: request.generation,
-                    offset: commit.offset,
-                    settled: decode::settled(metadata, commit.offset),
-                    outcome: *outcome,
-                    abandoned,
-                });
-            }
-        }
-    }
-
-    pub(super) fn watch_fetch(&mut self, answer: &FetchAnswer) {
-        for topic in answer.outcome.iter().flatten() {
-            for partition in &topic.partitions {
-                if let Ok(fetched) = &partition.outcome
-                    && !fetched.batches.is_empty()
-                    && let Some(place) = truth::place(&self.facts, &topic.topic, partition.partition)
-                {
-                    self.logged(place, &fetched.batches);
-                }
-            }
-        }
-    }
-
-    fn logged(&mut self, place: Place, batches: &[Bytes]) {
-        for (offset, event) in self.truth.news(place, batches) {
-            self.tell(Happening::Logged { place, offset, event });
-        }
-    }
-
-    fn watch_positions(&mut self, life: Life, answer: &FetchOffsetsAnswer) {
-        for of_group in &answer.groups {
-            let Some(group) = truth::group(&self.facts, &of_group.group) else { continue };
-            for topic in of_group.outcome.iter().flatten() {
-                for (partition, stored) in &topic.partitions {
-                    let Some(place) = truth::place(&self.facts, &topic.topic, *partition) else { continue };
-                    let settled = stored
-                        .as_ref()
-                        .map(|stored| decode::settled(&stored.metadata, stored.offset))
-                        .unwrap_or_default();
-                    let offset = stored.as_ref().map(|stored| stored.offset);
-                    self.tell(Happening::PositionServed { group, place, life, offset, settled });
-                }
-            }
-        }
-    }
 }
 
-const fn name(request: &Request) -> &'static str {
-    match request {
-        Request::Produce(_) => "produce",
-        Request::Fetch(_) => "fetch",
-        Request::ListOffsets(_) => "list offsets",
-        Request::Metadata(_) => "metadata",
-        Request::DescribeConfigs(_) => "describe configs",
-        Request::FindCoordinators(_) => "find coordinator",
-        Request::JoinGroup(_) => "join",
-        Request::SyncGroup(_) => "sync",
-        Request::Heartbeat(_) => "heartbeat",
-        Request::LeaveGroup(_) => "leave",
-        Request::CommitOffsets(_) => "commit",
-        Request::FetchOffsets(_) => "fetch offsets",
-        _ => "another request",
+impl Oversight for World {
+    fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts)
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.judge.ledger()
+    }
+
+    fn truth(&mut self) -> &mut Truth {
+        &mut self.truth
+    }
+
+    fn alive(&self) -> Vec<BrokerId> {
+        self.alive.iter().copied().collect()
+    }
+
+    fn topic_configs(&self) -> Vec<TopicConfig> {
+        let numbers = &self.setup.numbers;
+        [
+            ("min.insync.replicas", numbers.min_in_sync),
+            ("max.message.bytes", numbers.max_message),
+            ("segment.bytes", numbers.segment),
+        ]
+        .map(|(name, number)| (name.into(), Some(number.to_string().into())))
+        .to_vec()
+    }
+
+    fn query(&mut self, broker: BrokerId, request: Request) -> Option<Answer> {
+        let origin = Origin { broker, client: Arc::default(), host: Arc::default() };
+        self.cluster.handle(self.now, Input::Request { id: RequestId(OWN), origin, request });
+        let mut answered = None;
+        // All at once: what goes back may let a further request in.
+        let actions: Vec<_> = std::iter::from_fn(|| self.cluster.poll()).collect();
+        for action in actions {
+            match action {
+                Action::Answer { id: RequestId(OWN), answer } => answered = Some(answer),
+                Action::HangUp { id: RequestId(OWN) } => {}
+                Action::Answer { id, answer } => self.send_back(Ticket(id.0), answer),
+                Action::HangUp { id } => self.cut_off(Ticket(id.0)),
+            }
+        }
+        self.cluster_due = self.cluster.deadline();
+        answered
+    }
+
+    fn strike_cluster(&mut self, input: Input) {
+        match &input {
+            Input::BrokerDied { broker } => {
+                self.alive.remove(broker);
+                for connection in self.network.held_at(*broker) {
+                    self.network.hang_up(self.now, connection);
+                }
+            }
+            Input::BrokerStarted { address } => {
+                self.alive.insert(address.broker);
+            }
+            _ => {}
+        }
+        self.cluster.handle(self.now, input);
+        self.drain_cluster();
+    }
+
+    fn tell(&mut self, happening: Happening) {
+        World::tell(self, happening);
     }
 }

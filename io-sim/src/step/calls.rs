@@ -60,6 +60,19 @@ pub(super) struct Call {
     pub(super) tx: Option<TxNo>,
 }
 
+impl Call {
+    /// What it waits for.
+    pub(super) const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Begin | Phase::GiveUp => "begin",
+            Phase::Claim | Phase::Blocked(_) => "claim",
+            // It takes no time to tell the machine.
+            Phase::Handler(_) | Phase::Tell(_) => "handler",
+            Phase::Commit => "commit of a transaction",
+        }
+    }
+}
+
 impl World {
     fn draw_for(&self, call: &Call) -> Draw {
         self.setup.seed.stream("calls").of(call.number.0).nth(call.turn.into())

@@ -267,6 +267,14 @@ impl World {
     }
 
     /// How many requests wait on connections of before this time, which may have fallen silent.
+    /// What a process waits for an answer to.
+    pub(super) fn questions(&self, life: Life) -> impl Iterator<Item = &'static str> {
+        self.pending.values().filter(move |pending| pending.life == life).map(|pending| match &pending.what {
+            What::Connection { .. } => "connection",
+            What::Answer { question, .. } => question.name(),
+        })
+    }
+
     pub(super) fn waiting_since_before(&self, time: Time) -> usize {
         self.pending.values().filter(|pending| pending.since < time).count()
     }

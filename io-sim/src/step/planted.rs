@@ -22,7 +22,7 @@ use super::ask::{Input, Item};
 use super::store::Key;
 use super::world::{Todo, World};
 use crate::history::{EventNo, HandlerNo};
-use crate::world::decode;
+use crate::oversight::decode;
 
 /// In how many seeds a bug must be found, at the median.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

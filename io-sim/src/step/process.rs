@@ -22,6 +22,7 @@ use evenkeel_core::ports::OutgoingRecord;
 use super::ask::{Input, Item};
 use super::calls::Call;
 use super::client::Seat;
+use super::coverage::Standing;
 use super::planted::distort_settings;
 use super::world::{Todo, World};
 use crate::checkers::{Breach, Law};
@@ -68,6 +69,8 @@ pub(super) struct Present {
     pub(super) brain: Brain,
     pub(super) handlers: Vec<HandlerNo>,
     pub(super) paused: bool,
+    /// How a member stands, as far as it told.
+    pub(super) standing: Standing,
     inbox: Vec<Inlet>,
     overdue: Vec<Ticket>,
     /// When actions are performed.
@@ -152,6 +155,7 @@ impl World {
             brain,
             handlers,
             paused: false,
+            standing: Standing::Outside,
             inbox: Vec::new(),
             overdue: Vec::new(),
             acts_at: None,

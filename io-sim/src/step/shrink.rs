@@ -233,6 +233,7 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
         | Stroke::MoveLeader { .. }
+        | Stroke::Trim { .. }
         | Stroke::MoveCoordinator { .. }
         | Stroke::Evict { .. } => {}
     }

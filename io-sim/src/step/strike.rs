@@ -12,11 +12,15 @@ use super::process::{Brain, Inlet, Role};
 use super::world::{PATIENCE, Stage, Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::faults::Stroke;
-use crate::history::{End, Happening, TopicNo};
+use crate::history::{End, Happening, Place, TopicNo};
 use crate::network::link::Link;
+use crate::oversight::rest::Asking;
+use crate::oversight::{Oversight, logs};
 use crate::trace::Kind;
 
 const STROKE: Kind = Kind::new("FAULT");
+/// When a topic that could not be made is tried again.
+const CREATE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where a broker is said to be.
 pub(super) fn address(broker: BrokerId) -> BrokerAddress {
@@ -25,6 +29,7 @@ pub(super) fn address(broker: BrokerId) -> BrokerAddress {
 
 impl World {
     pub(super) fn strike(&mut self, stroke: Stroke) {
+        self.cover(stroke.family());
         self.note(STROKE, stroke.family() as u64, 0, || stroke.to_string());
         let stroke = self.aimed(stroke);
         let now = self.now;
@@ -71,31 +76,29 @@ impl World {
                 self.plan_at(now + down, Todo::StartBroker(broker));
             }
             Stroke::StallReplica { partition, broker: number, lasting } => {
-                let (topic, partition) = self.place(partition);
-                let broker = broker(number);
-                let stall = Input::Replication { topic: Arc::clone(&topic), partition, broker, runs: false };
-                self.strike_cluster(stall);
-                self.plan_at(now + lasting, Todo::Unstall(broker, partition, topic));
+                let (broker, place) = (broker(number), self.place(partition));
+                logs::replicate(self, broker, place, false);
+                self.plan_at(now + lasting, Todo::Unstall(broker, place));
             }
             Stroke::MoveLeader { partition, to } => {
-                let (topic, partition) = self.place(partition);
+                let place = self.place(partition);
+                let (topic, partition) = (self.topic_name(place), place.partition);
                 self.strike_cluster(Input::MoveLeader { topic, partition, to: broker(to) });
             }
             Stroke::ElectUnclean { partition, to, behind } => {
-                let (topic, partition) = self.place(partition);
-                let broker = broker(to);
-                let stall = Input::Replication { topic: Arc::clone(&topic), partition, broker, runs: false };
-                self.strike_cluster(stall);
-                self.plan_at(now + behind, Todo::ElectUnclean(broker, partition, topic));
+                let (broker, place) = (broker(to), self.place(partition));
+                logs::replicate(self, broker, place, false);
+                self.plan_at(now + behind, Todo::ElectUnclean(broker, place));
             }
             Stroke::Recreate { partition, gone } => {
-                let (topic, _) = self.place(partition);
-                let topic =
-                    self.facts.topics.iter().position(|known| known.name == topic).unwrap_or_default();
-                let topic = TopicNo(topic as u16);
-                if self.delete_topic(topic) {
+                let topic = self.place(partition).topic;
+                if logs::delete_topic(self, topic) {
                     self.plan_at(now + gone, Todo::CreateTopic(topic));
                 }
+            }
+            Stroke::Trim { partition, keep } => {
+                let place = self.place(partition);
+                logs::trim(self, place, keep);
             }
             Stroke::MoveCoordinator { group, to } => {
                 let group = self.group_name(group);
@@ -127,10 +130,7 @@ impl World {
         let (Stroke::CrashOwner { partition, .. } | Stroke::PauseOwner { partition, .. }) = stroke else {
             return stroke;
         };
-        let (topic, partition) = self.place(partition);
-        let nth = self.facts.topics.iter().position(|known| known.name == topic).unwrap_or_default();
-        let place = crate::history::Place { topic: TopicNo(nth as u16), partition };
-        match (stroke, self.truth.owner(place)) {
+        match (stroke, self.truth.owner(self.place(partition))) {
             (Stroke::CrashOwner { down, .. }, Some(owner)) => Stroke::Crash { process: owner.process, down },
             (Stroke::PauseOwner { lasting, .. }, Some(owner)) => {
                 Stroke::Pause { process: owner.process, lasting }
@@ -140,11 +140,21 @@ impl World {
     }
 
     /// A partition by its number over all topics.
-    fn place(&self, number: u16) -> (Arc<str>, PartitionId) {
+    fn place(&self, number: u16) -> Place {
         let numbers = &self.setup.numbers;
         let number = u64::from(number) % (numbers.topics * numbers.partitions);
-        let topic = &self.facts.topics[(number / numbers.partitions) as usize];
-        (Arc::clone(&topic.name), PartitionId((number % numbers.partitions) as i32))
+        let topic = TopicNo((number / numbers.partitions) as u16);
+        Place { topic, partition: PartitionId((number % numbers.partitions) as i32) }
+    }
+
+    /// Makes a topic that was deleted anew, as soon as there are brokers enough.
+    pub(super) fn create_topic(&mut self, topic: TopicNo) {
+        if logs::create_topics(self, |wanted| wanted == topic) {
+            let looks = Duration::from_millis(self.setup.numbers.watch) * 2 + CREATE_AGAIN;
+            self.unnoticed_until = self.now + looks;
+        } else {
+            self.plan_at(self.now + CREATE_AGAIN, Todo::CreateTopic(topic));
+        }
     }
 
     pub(super) fn start_broker(&mut self, broker: BrokerId) {
@@ -221,8 +231,8 @@ impl World {
                 Todo::Start(process) => self.start(process),
                 Todo::Resume(life) => self.resume(life),
                 Todo::StartBroker(broker) => self.start_broker(broker),
-                Todo::Unstall(broker, partition, topic) | Todo::ElectUnclean(broker, partition, topic) => {
-                    self.strike_cluster(Input::Replication { topic, partition, broker, runs: true });
+                Todo::Unstall(broker, place) | Todo::ElectUnclean(broker, place) => {
+                    logs::replicate(self, broker, place, true);
                 }
                 Todo::CreateTopic(topic) => self.create_topic(topic),
                 Todo::Call(..)
@@ -242,7 +252,7 @@ impl World {
     /// Whether all has come to rest.
     pub(super) fn look(&mut self) {
         let Stage::Quiet { until } = self.stage else { return };
-        let pending = self.pending(false);
+        let pending = self.pending(Asking::Whether);
         if pending.is_empty() {
             self.stage = Stage::Stopping;
             for process in 0..self.processes.len() {
@@ -251,7 +261,7 @@ impl World {
             return;
         }
         if self.now >= until {
-            let pending = self.pending(true);
+            let pending = self.pending(Asking::What);
             // What is lost is told as such, not as something that is late.
             if let Err(breach) = self.judge.rest(self.now) {
                 return self.break_law(breach);

@@ -11,10 +11,10 @@ use std::time::Duration;
 use evenkeel_cluster::{Cluster, ClusterConfig};
 use evenkeel_core::machine::consumer::CallId;
 use evenkeel_core::machine::{Machine, Marks};
-use evenkeel_core::model::{BrokerId, PartitionId, Time, TopicName, WallTime};
+use evenkeel_core::model::{BrokerId, Time, TopicName, WallTime};
 
-use super::broker::Asked;
 use super::client::Pending;
+use super::coverage::Coverage;
 use super::planted::Planted;
 use super::process::{Inlet, Process, Role};
 use super::setup::{PlannedSend, Setup};
@@ -24,12 +24,13 @@ use crate::checkers::{Breach, Judge};
 use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
 use crate::faults::{Stroke, swarm};
-use crate::history::{Facts, Happening, History, Life, ServiceNo, TopicNo};
+use crate::history::{Facts, Happening, History, Life, Place, ServiceNo, TopicNo};
 use crate::network::{ConnectionId, Network, Ticket};
+use crate::oversight::truth::Truth;
+use crate::oversight::watch::Asked;
+use crate::oversight::{logs, telling};
 use crate::seed::Seed;
 use crate::trace::{Detail, Kind, Step, Trace};
-use crate::world::telling;
-use crate::world::truth::Truth;
 
 /// How long everything may take to come to rest once faults are over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
@@ -45,8 +46,8 @@ pub(super) enum Todo {
     Start(u16),
     Resume(Life),
     StartBroker(BrokerId),
-    Unstall(BrokerId, PartitionId, Arc<str>),
-    ElectUnclean(BrokerId, PartitionId, Arc<str>),
+    Unstall(BrokerId, Place),
+    ElectUnclean(BrokerId, Place),
     /// A topic that was deleted is made anew.
     CreateTopic(TopicNo),
     /// A call's next phase; the number tells whether it is still the next.
@@ -124,6 +125,8 @@ pub struct World {
     pub(super) cluster_due: Option<Time>,
     pub(super) truth: Truth,
     pub(super) alive: BTreeSet<BrokerId>,
+    /// Until then members may not have looked at a topic that was made anew.
+    pub(super) unnoticed_until: Time,
     pub(super) asked: BTreeMap<Ticket, (ConnectionId, Asked)>,
     pub(super) pending: BTreeMap<Ticket, Pending>,
     pub(super) limits: BTreeSet<(Time, Ticket)>,
@@ -139,6 +142,7 @@ pub struct World {
     /// What the machines of ended lives have been through.
     pub(super) marks: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) scratch: super::planted::Memory,
+    pub(super) coverage: Coverage,
 }
 
 impl World {
@@ -181,6 +185,7 @@ impl World {
             cluster_due: None,
             truth: Truth::default(),
             alive: brokers.iter().copied().collect(),
+            unnoticed_until: Time::ZERO,
             asked: BTreeMap::new(),
             pending: BTreeMap::new(),
             limits: BTreeSet::new(),
@@ -195,11 +200,12 @@ impl World {
             next_send: 0,
             marks: BTreeMap::new(),
             scratch: super::planted::Memory::default(),
+            coverage: Coverage::default(),
             setup: Arc::new(setup.clone()),
             facts,
             plan,
         };
-        world.create_topics(brokers[0], |_| true);
+        logs::create_topics(&mut world, |_| true);
         world.begin();
         world
     }
@@ -299,6 +305,7 @@ impl World {
             }
             process => self.wake(process - 4),
         }
+        self.cover_chances();
         !self.is_over()
     }
 
@@ -316,11 +323,8 @@ impl World {
             Todo::Start(process) => self.start(process),
             Todo::Resume(life) => self.resume(life),
             Todo::StartBroker(broker) => self.start_broker(broker),
-            Todo::Unstall(broker, partition, topic) => {
-                let runs = true;
-                self.strike_cluster(evenkeel_cluster::Input::Replication { topic, partition, broker, runs });
-            }
-            Todo::ElectUnclean(broker, partition, topic) => self.elect_unclean(broker, partition, topic),
+            Todo::Unstall(broker, place) => logs::replicate(self, broker, place, true),
+            Todo::ElectUnclean(broker, place) => logs::elect_unclean(self, broker, place),
             Todo::CreateTopic(topic) => self.create_topic(topic),
             Todo::Call(life, call, turn) => self.receive(life, Inlet::Call(call, turn)),
             Todo::Produce(life) => self.receive(life, Inlet::Produce),

@@ -15,17 +15,20 @@ use super::node::{self, Birth, Exits};
 use super::runtime::{SimRuntime, sleep_until};
 use super::scenario::Scenario;
 use super::state::Shared;
-use super::truth;
 use crate::checkers::{Breach, Law};
 use crate::database;
 use crate::faults::Stroke;
 use crate::faults::plan::FaultPlan;
-use crate::history::{End, Happening, Life, ServiceNo, TopicFacts};
+use crate::history::{End, Happening, Life, Place, ServiceNo, TopicFacts, TopicNo};
 use crate::network::link::Link;
+use crate::oversight::rest::{self, Asking};
+use crate::oversight::{Oversight, logs};
 use crate::seed::Seed;
 use crate::trace::Kind;
 
 const STROKE: Kind = Kind::new("FAULT");
+/// When a topic that could not be made is tried again.
+const CREATE_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a process that ended by itself stays down.
 const RESTART: Duration = Duration::from_secs(1);
@@ -39,8 +42,10 @@ enum Todo {
     Start(u16),
     Resume(Life),
     StartBroker(BrokerId),
-    Unstall(BrokerId, PartitionId, Arc<str>),
-    ElectUnclean(BrokerId, PartitionId, Arc<str>),
+    Unstall(BrokerId, Place),
+    ElectUnclean(BrokerId, Place),
+    /// A topic that was deleted is made anew.
+    CreateTopic(TopicNo),
     StartDatabase,
 }
 
@@ -197,17 +202,14 @@ impl Director {
                 let recovery = Duration::from_millis(500);
                 self.shared.lock().strike_database(database::Input::Start { recovery });
             }
-            Todo::Unstall(broker, partition, topic) => self.unstall(broker, partition, topic),
-            Todo::ElectUnclean(broker, partition, topic) => {
-                self.shared.lock().elect_unclean(broker, partition, &topic);
-                self.unstall(broker, partition, topic);
+            Todo::Unstall(broker, place) => logs::replicate(&mut *self.shared.lock(), broker, place, true),
+            Todo::ElectUnclean(broker, place) => logs::elect_unclean(&mut *self.shared.lock(), broker, place),
+            Todo::CreateTopic(topic) => {
+                if !logs::create_topics(&mut *self.shared.lock(), |wanted| wanted == topic) {
+                    self.plan_at(self.shared.now() + CREATE_AGAIN, Todo::CreateTopic(topic));
+                }
             }
         }
-    }
-
-    fn unstall(&self, broker: BrokerId, partition: PartitionId, topic: Arc<str>) {
-        let input = Input::Replication { topic, partition, broker, runs: true };
-        self.shared.lock().strike_cluster(input);
     }
 
     fn start(&mut self, number: u16) {
@@ -359,23 +361,20 @@ impl Director {
                 self.plan_at(now + down, Todo::StartBroker(broker));
             }
             Stroke::StallReplica { partition, broker: number, lasting } => {
-                let (topic, partition) = self.place(partition);
-                let broker = broker(number);
-                let stall = |runs| Input::Replication { topic: Arc::clone(&topic), partition, broker, runs };
-                self.shared.lock().strike_cluster(stall(false));
-                self.plan_at(now + lasting, Todo::Unstall(broker, partition, topic));
+                let (broker, place) = (broker(number), self.place(partition));
+                logs::replicate(&mut *self.shared.lock(), broker, place, false);
+                self.plan_at(now + lasting, Todo::Unstall(broker, place));
             }
             Stroke::MoveLeader { partition, to } => {
-                let (topic, partition) = self.place(partition);
-                let input = Input::MoveLeader { topic, partition, to: broker(to) };
-                self.shared.lock().strike_cluster(input);
+                let place = self.place(partition);
+                let mut state = self.shared.lock();
+                let (topic, partition) = (state.topic_name(place), place.partition);
+                state.strike_cluster(Input::MoveLeader { topic, partition, to: broker(to) });
             }
             Stroke::ElectUnclean { partition, to, behind } => {
-                let (topic, partition) = self.place(partition);
-                let broker = broker(to);
-                let stall = Input::Replication { topic: Arc::clone(&topic), partition, broker, runs: false };
-                self.shared.lock().strike_cluster(stall);
-                self.plan_at(now + behind, Todo::ElectUnclean(broker, partition, topic));
+                let (broker, place) = (broker(to), self.place(partition));
+                logs::replicate(&mut *self.shared.lock(), broker, place, false);
+                self.plan_at(now + behind, Todo::ElectUnclean(broker, place));
             }
             Stroke::MoveCoordinator { group, to } => {
                 let groups = &self.scenario.facts.groups;
@@ -395,8 +394,17 @@ impl Director {
                 let mut state = self.shared.lock();
                 state.sessions.empty_until = state.sessions.empty_until.max(now + lasting);
             }
-            // Nobody owns the partition; topics stay.
-            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::Recreate { .. } => {}
+            Stroke::Recreate { partition, gone } => {
+                let topic = self.place(partition).topic;
+                if logs::delete_topic(&mut *self.shared.lock(), topic) {
+                    self.plan_at(now + gone, Todo::CreateTopic(topic));
+                }
+            }
+            Stroke::Trim { partition, keep } => {
+                logs::trim(&mut *self.shared.lock(), self.place(partition), keep);
+            }
+            // Nobody owns the partition.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
         }
     }
 
@@ -405,10 +413,7 @@ impl Director {
         let (Stroke::CrashOwner { partition, .. } | Stroke::PauseOwner { partition, .. }) = stroke else {
             return stroke;
         };
-        let (topic, number) = self.place(partition);
-        let state = self.shared.lock();
-        let place = truth::place(&self.scenario.facts, &topic, number);
-        match (stroke, place.and_then(|place| state.truth.owner(place))) {
+        match (stroke, self.shared.lock().truth.owner(self.place(partition))) {
             (Stroke::CrashOwner { down, .. }, Some(owner)) => Stroke::Crash { process: owner.process, down },
             (Stroke::PauseOwner { lasting, .. }, Some(owner)) => {
                 Stroke::Pause { process: owner.process, lasting }
@@ -418,13 +423,14 @@ impl Director {
     }
 
     /// A partition by its number over all topics.
-    fn place(&self, number: u16) -> (Arc<str>, PartitionId) {
-        let of_topic = |topic: &TopicFacts| {
-            let name = Arc::clone(&topic.name);
-            (0..topic.partitions as i32).map(move |partition| (Arc::clone(&name), PartitionId(partition)))
+    fn place(&self, number: u16) -> Place {
+        let of_topic = |(topic, facts): (TopicNo, &TopicFacts)| {
+            (0..facts.partitions as i32)
+                .map(move |partition| Place { topic, partition: PartitionId(partition) })
         };
-        let places: Vec<_> = self.scenario.facts.topics.iter().flat_map(of_topic).collect();
-        places[usize::from(number) % places.len()].clone()
+        let topics = (0..).map(TopicNo).zip(&self.scenario.facts.topics);
+        let places: Vec<_> = topics.flat_map(of_topic).collect();
+        places[usize::from(number) % places.len()]
     }
 
     /// All faults are over and healed.
@@ -437,11 +443,12 @@ impl Director {
         for todo in std::mem::take(&mut self.todo).into_values() {
             match todo {
                 Todo::Strike(_) => {}
-                Todo::ElectUnclean(broker, partition, topic) => self.unstall(broker, partition, topic),
+                Todo::ElectUnclean(broker, place) => self.perform(Todo::Unstall(broker, place)),
                 Todo::StartDatabase
                 | Todo::Start(_)
                 | Todo::Resume(_)
                 | Todo::StartBroker(_)
+                | Todo::CreateTopic(_)
                 | Todo::Unstall(..) => self.perform(todo),
             }
         }
@@ -481,7 +488,7 @@ impl Director {
         for (send, life) in &state.sending {
             pending.push(format!("{life} waits for {send}"));
         }
-        state.pending(&members, &mut pending);
+        rest::pending(&mut *state, &members, Asking::What, &mut pending);
         pending
     }
 

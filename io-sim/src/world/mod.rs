@@ -4,7 +4,6 @@
 //! same scenario and plan give the same [`Report`], hash for hash.
 
 mod database;
-pub(crate) mod decode;
 mod director;
 pub(crate) mod handler;
 pub(crate) mod kafka;
@@ -16,15 +15,12 @@ pub mod scenario;
 mod server;
 mod sessions;
 mod state;
-pub(crate) mod telling;
-pub(crate) mod truth;
 
 use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_cluster::message::{CreateTopicsRequest, NewTopic};
 use evenkeel_cluster::{Cluster, ClusterConfig};
 use evenkeel_core::model::{BrokerId, Time};
 use madsim::runtime::{Handle, Runtime};
@@ -43,6 +39,7 @@ use crate::checkers::{Breach, Tested};
 use crate::faults::plan::{FaultPlan, Occasion};
 use crate::faults::swarm;
 use crate::history::{History, Life};
+use crate::oversight::logs;
 use crate::seed::Seed;
 use crate::trace::{Detail, Trace};
 
@@ -186,10 +183,16 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
     let time = TimeHandle::current();
     let facts = Arc::clone(&scenario.facts);
     let shared = Shared::new(seed, Arc::clone(&plan), facts, cluster, &brokers, detail, time);
+    shared.lock().topic_configs = [
+        ("min.insync.replicas", scenario.cluster.min_in_sync.to_string()),
+        ("max.message.bytes", scenario.cluster.max_message_bytes.to_string()),
+    ]
+    .map(|(name, value)| (name.into(), Some(value.into())))
+    .to_vec();
     if let Some(custom) = &scenario.custom {
         shared.lock().sessions = Sessions::new(seed.stream("sessions"), &custom.tables);
     }
-    create_topics(&shared, &scenario, brokers[0]);
+    logs::create_topics(&mut *shared.lock(), |_| true);
     let node = Handle::current().create_node().name("network").build();
     let network = SimRuntime::new(shared.clone(), node.clone(), NOBODY, seed.stream("network"));
     {
@@ -218,21 +221,6 @@ async fn live(scenario: Arc<Scenario>, plan: Arc<FaultPlan>, seed: Seed, detail:
         polls: state.polls,
         requests: state.inputs,
     }
-}
-
-fn create_topics(shared: &Shared, scenario: &Scenario, controller: BrokerId) {
-    let topics = scenario.facts.topics.iter().map(|topic| NewTopic {
-        name: Arc::clone(&topic.name),
-        partitions: Some(topic.partitions as i32),
-        replication: None,
-        assignment: Vec::new(),
-        configs: vec![
-            ("min.insync.replicas".into(), Some(scenario.cluster.min_in_sync.to_string().into())),
-            ("max.message.bytes".into(), Some(scenario.cluster.max_message_bytes.to_string().into())),
-        ],
-    });
-    let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };
-    shared.lock().query(controller, request.into());
 }
 
 /// Handlers panic by plan, and what they say is of no interest; who panics outside of a world is heard as ever.

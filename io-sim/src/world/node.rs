@@ -17,12 +17,12 @@ use super::handler::{Item, WithTx, Worker};
 use super::kafka::SimKafka;
 use super::runtime::SimRuntime;
 use super::scenario::{PlannedSend, Scenario, TOPICS};
-use super::truth;
 use crate::checkers::{Breach, Law};
 use crate::explore;
 use crate::history::{
     End, Fate, Flavour, GroupNo, HandlerFacts, HandlerNo, Happening, Life, Nature, SendNo, Sent, ServiceNo,
 };
+use crate::oversight::truth;
 use crate::seed::Seed;
 
 /// Says that a process has ended by itself.

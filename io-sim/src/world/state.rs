@@ -15,15 +15,15 @@ use evenkeel_core::ports::ClaimKey;
 use madsim::time::TimeHandle;
 
 use super::kafka::Lane;
-use super::server::Asked;
 use super::sessions::Sessions;
-use super::telling;
-use super::truth::Truth;
 use crate::checkers::{Breach, Judge};
 use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
 use crate::history::{CallNo, EventNo, Facts, HandlerNo, Happening, History, Life, RunNo, SendNo};
 use crate::network::{ConnectionId, Network, Ticket};
+use crate::oversight::truth::Truth;
+use crate::oversight::watch::Asked;
+use crate::oversight::{TopicConfig, telling};
 use crate::seed::Seed;
 use crate::trace::{Detail, Kind, Step, Trace};
 
@@ -74,6 +74,7 @@ pub(crate) struct State {
     pub(crate) truth: Truth,
     /// The database and the connections to it.
     pub(crate) sessions: Sessions,
+    pub(crate) topic_configs: Vec<TopicConfig>,
     /// The brokers that run.
     pub(crate) alive: BTreeSet<BrokerId>,
     /// What brokers are at work on.
@@ -126,6 +127,7 @@ impl Shared {
             cluster,
             truth: Truth::default(),
             sessions: Sessions::new(seed.stream("sessions"), &[]),
+            topic_configs: Vec::new(),
             alive: brokers.iter().copied().collect(),
             asked: BTreeMap::new(),
             seats: BTreeMap::new(),

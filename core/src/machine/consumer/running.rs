@@ -139,6 +139,9 @@ impl<P: Kept> Consumer<P> {
                 self.retries.push(Reverse((now + wait, self.retry_sequence, index)));
                 self.stall(index);
             }
+            Verdict::Hold if self.events[delivery.event as usize].ticket.is_none() => {
+                self.let_go(now, index, outcome);
+            }
             Verdict::Hold => {
                 self.marks.hit("an event blocks");
                 delivery.state = DeliveryState::Held;
@@ -155,7 +158,7 @@ impl<P: Kept> Consumer<P> {
     }
 
     /// A delivery is over for its handler; the event, if it was the last.
-    fn settle(&mut self, now: Time, index: u32, outcome: Outcome, settled: Settled) {
+    pub(super) fn settle(&mut self, now: Time, index: u32, outcome: Outcome, settled: Settled) {
         let delivery = self.deliveries.remove(index as usize);
         let handler = &mut self.handlers[delivery.handler.0];
         handler.outstanding -= 1;
@@ -208,7 +211,7 @@ impl<P: Kept> Consumer<P> {
         self.reconsider(slot);
     }
 
-    fn unstall(&mut self, index: u32) {
+    pub(super) fn unstall(&mut self, index: u32) {
         let (slot, handler, weight) = self.weigh(index, |lanes, lane| lanes.resume(lane));
         self.partitions[slot].runnable[handler.0] += weight;
         self.reconsider(slot);

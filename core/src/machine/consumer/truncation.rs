@@ -9,9 +9,11 @@
 //! that epoch began is not, so a new member goes back to the committed offset at most.
 //!
 //! Events that were read before the cut run to their end. They were acknowledged to their producer, and what their
-//! handlers do is not undone by the log's loss; only nothing is tracked for them any more.
+//! handlers do is not undone by the log's loss; only nothing is tracked for them any more. One that blocks is let go: it
+//! would hold up others for the sake of a record that is not there.
 
-use super::{Consumer, Kept, Notice};
+use super::{Consumer, DeliveryState, Kept, Notice};
+use crate::machine::delivery::{Outcome, Settled};
 use crate::model::Time;
 use crate::ports::EpochEnd;
 
@@ -43,8 +45,31 @@ impl<P: Kept> Consumer<P> {
         if let Err(broken) = outcome {
             return self.break_partition(slot, &broken.to_string());
         }
+        self.release_lost(now);
         // Perhaps the log is that of a topic that was made anew.
         self.survey.want(now);
         self.commits.due_at(now);
+    }
+
+    fn release_lost(&mut self, now: Time) {
+        let is_lost = |index: u32| self.events[index as usize].ticket.is_none();
+        let held: Vec<_> = self
+            .deliveries
+            .iter()
+            .filter(|(_, delivery)| delivery.state == DeliveryState::Held && is_lost(delivery.event))
+            .map(|(index, _)| index as u32)
+            .collect();
+        for index in held {
+            let id = self.deliveries[index as usize].handler;
+            self.handlers[id.0].outstanding += 1;
+            self.unstall(index);
+            self.let_go(now, index, Outcome::Permanent);
+        }
+    }
+
+    /// A delivery that would block is over, for its record is lost.
+    pub(super) fn let_go(&mut self, now: Time, index: u32, outcome: Outcome) {
+        self.marks.hit("blocked by what the log has lost, and let go");
+        self.settle(now, index, outcome, Settled::Ignored);
     }
 }

@@ -101,7 +101,8 @@ impl Log {
 
     /// Puts a batch, which has its place already, behind the last one.
     pub(crate) fn append(&mut self, batch: StoredBatch, roll: Roll) {
-        debug_assert!(batch.base_offset() >= self.end, "a batch is put behind the last one");
+        let is_first = self.segments.is_empty();
+        debug_assert!(is_first || batch.base_offset() >= self.end, "a batch is put behind the last one");
         let size = batch.bytes().len() as u64;
         if self.segments.back().is_none_or(|last| last.is_full_for(&batch, roll)) {
             self.segments.push_back(Segment::new(batch.base_offset()));

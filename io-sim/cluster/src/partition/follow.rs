@@ -67,8 +67,11 @@ impl Partition {
         self.behind_since.map(|since| since + limit)
     }
 
-    /// Stops a follower from copying, or lets it go on.
+    /// Stops a follower from copying, or lets it go on. A leader copies from nobody.
     pub(crate) fn stall(&mut self, now: Time, broker: BrokerId, stalled: bool) {
+        if stalled && self.leader == Some(broker) {
+            return;
+        }
         if let Some(replica) = self.replica_mut(broker).filter(|replica| replica.health != Health::Dead) {
             replica.health = if stalled { Health::Stalled } else { Health::Copying };
         }
@@ -96,7 +99,8 @@ fn follow(log: &mut Log, leader: &Log) {
         log.restart_at(leader.start());
     }
     for batch in leader.batches_from(log.end()) {
-        if batch.base_offset() >= log.end() {
+        // The first may begin before the log does, where the leader's start lies within a batch.
+        if batch.last_offset() >= log.end() {
             log.append(batch.clone(), ROLL);
         }
     }

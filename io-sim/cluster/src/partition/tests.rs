@@ -166,6 +166,15 @@ fn a_stalled_follower_holds_the_high_watermark_until_it_leaves_the_in_sync_set()
 }
 
 #[test]
+fn a_leader_cannot_be_stalled() {
+    let mut partition = partition();
+    append(&mut partition, 2).unwrap();
+    let leader = partition.leader().unwrap();
+    partition.stall(Time::ZERO, leader, true);
+    assert_eq!(partition.delete_before(None), Ok(Offset(2)));
+}
+
+#[test]
 fn whoever_comes_back_cuts_off_what_the_new_leader_does_not_have() {
     let mut partition = partition();
     append(&mut partition, 2).unwrap();
@@ -185,6 +194,19 @@ fn whoever_comes_back_cuts_off_what_the_new_leader_does_not_have() {
     let log = &partition.replica(BrokerId(1)).unwrap().log;
     assert_eq!((log.end(), log.last_epoch()), (Offset(6), Some(LeaderEpoch(1))));
     assert_eq!(log.epochs().end_of(LeaderEpoch(0), log.end()), Some((LeaderEpoch(0), Offset(2))));
+}
+
+#[test]
+fn whoever_comes_back_has_the_rest_of_a_batch_whose_beginning_was_deleted() {
+    let mut partition = partition();
+    partition.lose(Time::ZERO, BrokerId(3), false);
+    append(&mut partition, 4).unwrap();
+    partition.delete_before(Some(Offset(2))).unwrap();
+    partition.regain(Time::ZERO, BrokerId(3), false);
+    partition.check();
+    let log = &partition.replica(BrokerId(3)).unwrap().log;
+    assert_eq!((log.start(), log.end()), (Offset(2), Offset(4)));
+    assert_eq!(log.batches_from(Offset(2)).count(), 1);
 }
 
 #[test]

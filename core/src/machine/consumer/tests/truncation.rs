@@ -78,6 +78,26 @@ fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
 }
 
 #[test]
+fn what_blocks_is_let_go_once_the_log_has_lost_it() {
+    let lose = |member: &mut Member| {
+        member.fetched_as("orders/0", left(3, 6));
+        member.commit_accepted();
+        member.fetched_as("orders/0", read_in(4, "6b 7x"));
+    };
+    let mut before = member();
+    before.finish("charge orders/0@6", Outcome::Permanent);
+    lose(&mut before);
+    assert_eq!(before.started(), ["charge orders/0@6", "charge orders/0@7"], "both of the new log");
+    let mut after = member();
+    lose(&mut after);
+    assert_eq!(after.started(), ["charge orders/0@7"]);
+    after.finish("charge orders/0@6", Outcome::Permanent);
+    assert_eq!(after.started(), ["charge orders/0@6"]);
+    let blocked = |notice: &Notice| matches!(notice, Notice::Blocked { .. });
+    assert!(!after.notices().iter().any(blocked), "nothing blocks");
+}
+
+#[test]
 fn a_new_member_finds_the_cut_by_the_epoch_that_was_committed_and_drops_what_was_settled_beyond() {
     let mut member = successor(3, 7..9);
     assert_eq!(asked(&member), (5, Some(3)));

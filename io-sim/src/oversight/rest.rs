@@ -1,0 +1,127 @@
+//! What of a world has not come to rest, in words, as far as it can be seen at the cluster.
+
+use std::sync::Arc;
+
+use evenkeel_cluster::message::{Answer, FetchOffsetsGroup, FetchOffsetsRequest, GroupState, OfTopic};
+use evenkeel_core::model::{BrokerId, Offset, PartitionId};
+
+use super::Oversight;
+use crate::checkers::ledger::Record;
+use crate::history::{GroupNo, Nature, Place, TopicNo};
+
+/// How much is to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// Whether there is anything.
+    Whether,
+    /// All of it.
+    What,
+}
+
+/// Adds what is not at rest; `members` says how many members each group is to have. Cheap questions come first.
+pub(crate) fn pending(
+    world: &mut impl Oversight,
+    members: &[usize],
+    asking: Asking,
+    pending: &mut Vec<String>,
+) {
+    let is_enough = |pending: &Vec<String>| asking == Asking::Whether && !pending.is_empty();
+    if world.any_broker().is_none() {
+        return pending.push("no broker runs".to_owned());
+    }
+    let facts = world.facts();
+    let places: Vec<Place> = (0..)
+        .zip(&facts.topics)
+        .flat_map(|(topic, of)| {
+            let place = move |partition| Place { topic: TopicNo(topic), partition: PartitionId(partition) };
+            (0..of.partitions as i32).map(place)
+        })
+        .collect();
+    for place in &places {
+        if world.read_to_the_end(*place).is_none() {
+            pending.push(format!("{} cannot be read to its end", facts.place_name(*place)));
+        }
+    }
+    for (number, _) in facts.numbered_handlers() {
+        let open = world.ledger().forgotten(number);
+        if let Some((place, offset)) = open.first() {
+            pending.push(format!(
+                "{} records are not settled for {}, the first at {offset} of {}",
+                open.len(),
+                facts.handler_name(number),
+                facts.place_name(*place),
+            ));
+        }
+        if is_enough(pending) {
+            return;
+        }
+    }
+    for ((nth, group), members) in (0..).zip(&facts.groups).zip(members) {
+        let Some(coordinator) = world.coordinator(&group.name) else {
+            pending.push(format!("group {} has no coordinator", group.name));
+            continue;
+        };
+        let (state, present) = world.group_state(coordinator, &group.name);
+        if state != Some(GroupState::Stable) || present.len() != *members {
+            pending.push(format!(
+                "group {} is {state:?} with {} of {members} members",
+                group.name,
+                present.len()
+            ));
+        }
+        if is_enough(pending) {
+            return;
+        }
+        for place in &places {
+            lag(world, coordinator, GroupNo(nth), &group.name, *place, pending);
+        }
+    }
+}
+
+/// Adds it if a group has not committed all that is over.
+fn lag(
+    world: &mut impl Oversight,
+    coordinator: BrokerId,
+    number: GroupNo,
+    group: &Arc<str>,
+    place: Place,
+    pending: &mut Vec<String>,
+) {
+    let facts = world.facts();
+    let ledger = world.ledger();
+    let Some(log) = ledger.log(place) else { return };
+    if facts.handlers_of(number, place.topic).next().is_none() {
+        return;
+    }
+    // What was destroyed may be open for ever if it was read before, and blocks.
+    let may_be_open = |(offset, record): &(Offset, &Record)| {
+        let held = record.destroyed && record.nature != Nature::Good;
+        held || ledger.open_for(number, place, *offset).next().is_some()
+    };
+    let end = log.end();
+    let frontier = log.records().find(may_be_open).map_or(end, |(offset, _)| offset);
+    let topic = world.topic_name(place);
+    let wanted = FetchOffsetsGroup {
+        group: Arc::clone(group),
+        topics: Some(vec![OfTopic { topic, partitions: vec![place.partition] }]),
+    };
+    let answer = world.query(coordinator, FetchOffsetsRequest { groups: vec![wanted] }.into());
+    let stored = match answer {
+        Some(Answer::FetchOffsets(answer)) => answer
+            .groups
+            .into_iter()
+            .filter_map(|group| group.outcome.ok())
+            .flatten()
+            .flat_map(|topic| topic.partitions)
+            .find_map(|(_, stored)| stored),
+        _ => None,
+    };
+    let committed = stored.map_or(Offset::ZERO, |stored| stored.offset);
+    let at = facts.place_name(place);
+    if committed > end {
+        pending.push(format!("{group} has committed {committed} of {at}, which ends at {end}"));
+    }
+    if committed < frontier {
+        pending.push(format!("{group} has committed {committed} of {at}, not {frontier}"));
+    }
+}
