@@ -27,7 +27,7 @@ impl World {
             configs: vec![
                 ("min.insync.replicas".into(), Some(numbers.min_in_sync.to_string().into())),
                 ("max.message.bytes".into(), Some(numbers.max_message.to_string().into())),
-                ("segment.bytes".into(), Some(numbers.segment.to_string().into())),
+                ("internal.segment.bytes".into(), Some(numbers.segment.to_string().into())),
             ],
         });
         let request = CreateTopicsRequest { topics: topics.collect(), validate_only: false };

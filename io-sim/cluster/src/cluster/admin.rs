@@ -76,6 +76,7 @@ impl Cluster {
             };
             config.change(name, &ConfigChange::Set(value.clone()))?;
         }
+        config.check()?;
         let configs = config.entries();
         let brokers = &self.brokers;
         let partitions: Vec<_> = assignment

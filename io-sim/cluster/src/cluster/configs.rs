@@ -153,6 +153,7 @@ impl Cluster {
             }
             config.change(name, change)?;
         }
+        config.check()?;
         let Some(topic) = self.topics.get_mut(name) else {
             let message = format!("The topic '{name}' does not exist.");
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));

@@ -86,7 +86,7 @@ pub enum Input {
         /// Who is to lead.
         to: BrokerId,
     },
-    /// A follower stops copying, or goes on.
+    /// A follower stops copying, or goes on. Without effect on a leader, which does not copy.
     Replication {
         /// The topic.
         topic: Text,

@@ -5,10 +5,7 @@ use std::time::Duration;
 use evenkeel_core::model::{BrokerId, Time};
 
 use super::{Health, Partition};
-use crate::log::{Log, Roll};
-
-/// Followers keep what the leader has; when a segment of theirs is full nobody can see.
-const ROLL: Roll = Roll { bytes: 1 << 26, age: Duration::MAX };
+use crate::log::Log;
 
 impl Partition {
     /// Lets every live follower copy what the leader has, then sets in-sync replicas and high watermark accordingly.
@@ -67,8 +64,11 @@ impl Partition {
         self.behind_since.map(|since| since + limit)
     }
 
-    /// Stops a follower from copying, or lets it go on.
+    /// Stops a follower from copying, or lets it go on. A leader does not copy, so there is nothing to stop.
     pub(crate) fn stall(&mut self, now: Time, broker: BrokerId, stalled: bool) {
+        if self.leader == Some(broker) {
+            return;
+        }
         if let Some(replica) = self.replica_mut(broker).filter(|replica| replica.health != Health::Dead) {
             replica.health = if stalled { Health::Stalled } else { Health::Copying };
         }
@@ -95,10 +95,6 @@ fn follow(log: &mut Log, leader: &Log) {
     if log.end() < leader.start() || log.end() > leader.end() {
         log.restart_at(leader.start());
     }
-    for batch in leader.batches_from(log.end()) {
-        if batch.base_offset() >= log.end() {
-            log.append(batch.clone(), ROLL);
-        }
-    }
+    log.copy_end_of(leader);
     log.advance_start(leader.start());
 }

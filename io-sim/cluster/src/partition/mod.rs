@@ -157,14 +157,7 @@ impl Partition {
                 replica.log.retain(clock.wall, settings.retention_age, settings.retention_bytes, until);
             }
             if settings.compact {
-                replica.log.compact(
-                    clock.wall,
-                    until,
-                    crate::log::compact::Compaction {
-                        min_dirty_thousandths: settings.min_dirty_thousandths,
-                        keep_tombstones: settings.keep_tombstones,
-                    },
-                );
+                replica.log.compact(clock.wall, until, settings.compaction);
             }
         }
     }
