@@ -51,11 +51,8 @@ impl Segment {
     pub(super) fn is_full_for(&self, batch: &StoredBatch, roll: Roll, now: WallTime) -> bool {
         let Some(first) = self.first_timestamp() else { return false };
         // Where the records have no times it goes by how long the segment is written to.
-        let age = if first.as_millis() >= 0 {
-            age(batch.max_timestamp(), first)
-        } else {
-            age(now, self.opened)
-        };
+        let age =
+            if first.as_millis() >= 0 { age(batch.max_timestamp(), first) } else { age(now, self.opened) };
         self.bytes + batch.bytes().len() as u64 > roll.bytes
             || age > roll.age
             || batch.last_offset().0.saturating_sub(self.base.0) > i64::from(i32::MAX)

@@ -5,9 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_core::model::{LeaderEpoch, Offset, WallTime};
 use evenkeel_core::ports::OutgoingRecord;
-use evenkeel_core::records::{
-    BatchOptions, Batches, Producer, ProducerState, StoredBatch, decode, encode,
-};
+use evenkeel_core::records::{BatchOptions, Batches, Producer, ProducerState, StoredBatch, decode, encode};
 use proptest::prelude::*;
 
 use super::compact::Compaction;
@@ -37,13 +35,7 @@ fn append(log: &mut Log, epoch: i32, records: &[OutgoingRecord]) {
     append_at(log, WallTime::default(), epoch, BatchOptions::default(), records);
 }
 
-fn append_at(
-    log: &mut Log,
-    now: WallTime,
-    epoch: i32,
-    options: BatchOptions,
-    records: &[OutgoingRecord],
-) {
+fn append_at(log: &mut Log, now: WallTime, epoch: i32, options: BatchOptions, records: &[OutgoingRecord]) {
     let mut bytes = encode(records, options).unwrap();
     let batch = StoredBatch::split_first(&mut bytes).unwrap().placed(log.end(), LeaderEpoch(epoch), None);
     log.append(batch, ROLL, now);

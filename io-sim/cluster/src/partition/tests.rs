@@ -78,7 +78,12 @@ fn what_a_leader_refuses() {
             ErrorCode::InvalidRecord,
         ),
         ("too large", vec![("max.message.bytes", "80")], batch(3), ErrorCode::MessageTooLarge),
-        ("larger than a segment", vec![("internal.segment.bytes", "80")], batch(3), ErrorCode::RecordListTooLarge),
+        (
+            "larger than a segment",
+            vec![("internal.segment.bytes", "80")],
+            batch(3),
+            ErrorCode::RecordListTooLarge,
+        ),
         ("from the future", vec![], future, ErrorCode::InvalidTimestamp),
         ("with offsets of its own", vec![], elsewhere, ErrorCode::InvalidRecord),
         ("of a producer without a number", vec![], unnumbered, ErrorCode::InvalidRecord),

@@ -70,6 +70,12 @@ pub(crate) const DIFFERENCES: &[Known] = &[
         why: "Kafka still finds a record that was deleted until its file goes, at a time that is not determined; the cluster does not",
     },
     Known {
+        area: "topics",
+        case: "grow_to_very_many",
+        why: "Kafka fails inside at more than 10,000 new partitions and says UNKNOWN_SERVER_ERROR; the cluster says what is wrong",
+    },
+    Known { area: "topics", case: "grow_by_very_many_in_one_request", why: "as grow_to_very_many" },
+    Known {
         area: "configurations",
         case: "describe_what_a_broker_may_change",
         why: "a cluster's own configurations are set when it starts, and it says that they are read-only",

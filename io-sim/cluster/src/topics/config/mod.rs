@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use crate::message::{ConfigChange, ConfigEntry, ConfigSource, Refusal, Synonym, Text};
 pub(crate) use settings::{Settings, TimestampType};
-use table::{DEFINITIONS, Definition, definition};
+use table::{DEFINITIONS, Definition, INTERNAL_SEGMENT_BYTES, definition};
 use value::Value;
 
 /// The configurations of one topic.
@@ -90,11 +90,7 @@ impl TopicConfig {
         Ok(())
     }
 
-    fn list(
-        &self,
-        definition: &Definition,
-        change: impl FnOnce(&mut Vec<Text>),
-    ) -> Result<String, Refusal> {
+    fn list(&self, definition: &Definition, change: impl FnOnce(&mut Vec<Text>)) -> Result<String, Refusal> {
         if !definition.3.is_list() {
             let name = definition.0;
             return Err(Refusal::config(format!("config {name} is not a list: set it instead")));
@@ -110,6 +106,7 @@ impl TopicConfig {
     /// All configurations, as they are described.
     pub(crate) fn entries(&self) -> Vec<ConfigEntry> {
         let entry = |(name, default, of_broker, values): &Definition| {
+            let is_described = *name != INTERNAL_SEGMENT_BYTES.0;
             let told = |value: &Value| Text::from(value.to_string());
             let layer = |name: &'static str, value: Option<Text>, source| {
                 Some(Synonym { name, value: value?, source })
@@ -117,7 +114,7 @@ impl TopicConfig {
             let all = [
                 layer(name, self.set.get(name).map(told), ConfigSource::Topic),
                 layer(of_broker, self.defaults.get(name).map(told), ConfigSource::Broker),
-                layer(of_broker, Some(Text::from(*default)), ConfigSource::Default),
+                layer(of_broker, Some(Text::from(*default)), ConfigSource::Default).filter(|_| is_described),
             ];
             let mut synonyms: Vec<_> = all.into_iter().flatten().collect();
             // The first holds. There is one: the default.
@@ -128,7 +125,11 @@ impl TopicConfig {
             synonyms.retain(|synonym| !synonym.name.is_empty());
             ConfigEntry { name, value, source, kind: values.kind(), read_only: false, synonyms }
         };
-        DEFINITIONS.iter().map(entry).collect()
+        // What is for tests only is told of where it is set.
+        let internal = Some(&INTERNAL_SEGMENT_BYTES).filter(|known| self.set.contains_key(known.0));
+        let mut entries: Vec<_> = DEFINITIONS.iter().chain(internal).map(entry).collect();
+        entries.sort_by_key(|entry| entry.name);
+        entries
     }
 
     /// The value in force, if there is one.

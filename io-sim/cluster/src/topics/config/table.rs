@@ -26,7 +26,7 @@ pub(super) enum Values {
 pub(super) type Definition = (&'static str, &'static str, &'static str, Values);
 
 /// The size of segments that goes before `segment.bytes`. Like Kafka's, it takes sizes that are good for tests only, and is
-/// not described.
+/// described only where it is set.
 pub(super) const INTERNAL_SEGMENT_BYTES: Definition =
     ("internal.segment.bytes", "", "", Values::Int(i32::MIN as i64));
 
