@@ -175,3 +175,17 @@ async fn brokers_die_and_come_back_at_the_same_address() {
     cluster.shutdown().await;
     assert!(second.answer(ApiKey::ApiVersions, 0).await.is_none(), "nothing is left");
 }
+
+#[tokio::test]
+async fn the_port_of_a_dead_broker_is_kept_for_it() {
+    let mut cluster = cluster(2).await;
+    let address = cluster.addresses().next().unwrap().1;
+    cluster.kill(BrokerId(1)).await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(std::net::TcpListener::bind(address).is_err(), "and nobody else can");
+    cluster.start(BrokerId(1)).await.unwrap();
+    assert!(Client::connect(&cluster, 1).await.is_greeted().await);
+    cluster.kill(BrokerId(1)).await;
+    cluster.shutdown().await;
+    assert!(std::net::TcpListener::bind(address).is_ok(), "in the end it is free");
+}

@@ -224,6 +224,9 @@ impl Cluster {
     fn delete_topic(&mut self, name: &Text) {
         let Some(topic) = self.topics.remove(name) else { return };
         self.groups.forget_topic(name);
+        for (number, _) in (0..).zip(&topic.partitions) {
+            self.laggards.note(name, PartitionId(number), None);
+        }
         for id in topic.partitions.iter().flat_map(|partition| &partition.waiting) {
             // It finds the topic gone, which is news.
             self.look_again(*id, false);

@@ -160,6 +160,7 @@ impl Cluster {
         };
         if !validate_only {
             topic.config = config;
+            self.elect_leaderless(name);
         }
         Ok(())
     }

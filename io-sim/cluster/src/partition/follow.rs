@@ -57,11 +57,11 @@ impl Partition {
         self.replicate(now);
     }
 
-    /// When [`drop_laggards`](Self::drop_laggards) is due.
-    pub(crate) fn laggards_due(&self, limit: Duration) -> Option<Time> {
+    /// Since when followers are behind; so much later [`drop_laggards`](Self::drop_laggards) is due.
+    pub(crate) fn behind_since(&self) -> Option<Time> {
         // A partition that is behind for want of a leader waits for that.
         self.leader?;
-        self.behind_since.map(|since| since + limit)
+        self.behind_since
     }
 
     /// Stops a follower from copying, or lets it go on. A leader does not copy, so there is nothing to stop.

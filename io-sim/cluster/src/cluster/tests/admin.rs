@@ -277,3 +277,21 @@ fn a_request_makes_so_many_partitions_and_no_more() {
     let told: Vec<_> = answer.topics.iter().map(|(_, told)| code(told)).collect();
     assert_eq!(told, [None, Some(ErrorCode::PolicyViolation)]);
 }
+
+#[test]
+fn a_partition_that_none_in_sync_can_lead_is_led_once_its_topic_allows_another() {
+    let mut bench = Bench::new(3, |_| {});
+    bench.create("t", 2, &[]);
+    bench.tell(Input::BrokerDied { broker: BrokerId(2) });
+    bench.produce(1, Acks::All, &["a"]);
+    bench.tell(Input::BrokerDied { broker: BrokerId(1) });
+    let address = BrokerAddress { broker: BrokerId(2), host: "h".into(), port: 9_000 };
+    bench.tell(Input::BrokerStarted { address });
+    let leader = |bench: &Bench| bench.cluster.topics.partition("t", PartitionId(0)).unwrap().leader();
+    assert_eq!(leader(&bench), None);
+    let change = ("unclean.leader.election.enable".into(), ConfigChange::Set("true".into()));
+    let resources = vec![(Resource::Topic("t".into()), vec![change])];
+    let id = bench.ask(2, AlterConfigsRequest { resources, replace: false, validate_only: false });
+    assert!(!bench.is_parked(id));
+    assert_eq!(leader(&bench), Some(BrokerId(2)));
+}
