@@ -116,7 +116,14 @@ fn wrong_arguments_are_told_with_the_remedy() {
     for (arguments, status, words) in [
         (&["--listen", "nowhere"][..], 1, "use --listen HOST:PORT, as in 127.0.0.1:9092"),
         (&["--brokers", "0"], 2, "0 is not in 1..=100"),
-        (&["--retain", "lots"], 2, "lots"),
+        (&["--retain", "lots"], 2, "use a number of bytes, with a unit if you like: 512MiB, 2GB"),
+        (&["--advertise", ""], 2, "use a host's name or address"),
+        (
+            &["--listen", "127.0.0.1:65534", "--brokers", "3"],
+            1,
+            "3 brokers do not find room from port 65534 on",
+        ),
+        (&["--create-topics", "0"], 2, "0 is not in 1..=1000"),
         (&["--retain", "1MiB"], 2, "it takes at least 16.0 MiB"),
     ] {
         let ended = evenkeel(&[&["broker"], arguments].concat()).output().unwrap();
@@ -124,6 +131,34 @@ fn wrong_arguments_are_told_with_the_remedy() {
         assert_eq!(ended.status.code(), Some(status), "{arguments:?}: {told}");
         assert!(told.contains(words), "{arguments:?}: {told}");
     }
+}
+
+#[test]
+fn topics_are_created_when_asked_for_if_that_is_wanted() {
+    const GREETINGS: Topic<String> = Topic::new("greetings");
+    // Metadata, version 4, of a topic that may be created: the library itself never asks so.
+    let ask = b"\0\0\0\x1a\0\x03\0\x04\0\0\0\x07\xff\xff\0\0\0\x01\0\x09greetings\x01";
+    let (_running, address) = Running::start(&["--create-topics", "3"]);
+    let mut connection = TcpStream::connect(&address).unwrap();
+    connection.write_all(ask).unwrap();
+    connection.read_exact(&mut [0; 4]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let bus = Bus::builder("cli").kafka(Kafka::new([address])).open().await.unwrap();
+        bus.produce(GREETINGS.event("k", &"hello".to_owned())).await.unwrap();
+    });
+}
+
+#[test]
+fn log_lines_that_go_to_no_terminal_have_no_colours() {
+    let (mut running, address) = Running::start(&[]);
+    let mut connection = TcpStream::connect(&address).unwrap();
+    connection.write_all(&[0xff; 16]).unwrap();
+    assert!(matches!(connection.read(&mut [0]), Ok(0) | Err(_)), "the connection is closed");
+    running.signal("-TERM");
+    let mut told = String::new();
+    running.0.stderr.take().expect("it is piped").read_to_string(&mut told).unwrap();
+    assert!(told.contains("a malformed request") && !told.contains('\x1b'), "{told:?}");
 }
 
 #[test]

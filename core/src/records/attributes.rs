@@ -16,6 +16,10 @@ impl Attributes {
         Self(codec.code())
     }
 
+    pub(super) fn without_codec(self) -> Self {
+        Self(self.0 & !Self::CODEC)
+    }
+
     pub(super) fn with_log_append_time(self) -> Self {
         Self(self.0 | Self::LOG_APPEND_TIME)
     }

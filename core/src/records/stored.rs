@@ -56,6 +56,17 @@ impl StoredBatch {
         Self { header, bytes: bytes.into() }
     }
 
+    /// A copy without its records: offsets, times and numbers stay. So compaction leaves the last batch of a producer.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let attributes = self.header.attributes.without_codec();
+        let base_timestamp = self.header.max_timestamp;
+        let header = BatchHeader { attributes, base_timestamp, count: 0, ..self.header };
+        let mut bytes = vec![0; HEADER_BYTES];
+        header.write(&mut bytes, (HEADER_BYTES - PREFIX_BYTES) as i32);
+        Self { header, bytes: bytes.into() }
+    }
+
     /// The offset of its first record, or of the place where that was before compaction.
     #[must_use]
     pub const fn base_offset(&self) -> Offset {

@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: printing is its work")]
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -52,8 +52,12 @@ struct Broker {
     retain: ByteSize,
     /// The host that clients are told to connect to [default: the one of --listen, or localhost if that is every
     /// interface]
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     advertise: Option<String>,
+    /// Creates a topic that a client asks for and that is not there, with so many partitions. Without this it is told
+    /// that there is none, so that a typing error is noticed; Kafka itself creates it.
+    #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    create_topics: Option<i32>,
 }
 
 /// Why the broker ends with an error.
@@ -82,15 +86,22 @@ enum BrokerError {
 
 fn retained(text: &str) -> Result<ByteSize, String> {
     const LEAST: ByteSize = ByteSize::mib(16);
-    let bytes: ByteSize = text.parse()?;
+    let bytes: ByteSize =
+        text.parse().map_err(|_| "use a number of bytes, with a unit if you like: 512MiB, 2GB")?;
     if bytes < LEAST { Err(format!("{bytes} is too little, it takes at least {LEAST}")) } else { Ok(bytes) }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_one = !text.is_empty() && !text.contains([',', '/']) && !text.contains(char::is_whitespace);
+    is_one.then(|| text.to_owned()).ok_or_else(|| "use a host's name or address, without a port".to_owned())
 }
 
 // One thread: the machine is owned by one task anyway, and what goes on between tasks costs next to nothing then.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).with_ansi(colours).init();
     let outcome = match CommandLine::parse().command {
         Command::Broker(broker) => serve(broker).await,
     };
@@ -114,6 +125,9 @@ async fn serve(arguments: Broker) -> Result<ExitCode, BrokerError> {
         .retain(arguments.retain.as_u64());
     if let Some(host) = arguments.advertise {
         builder = builder.advertise(host);
+    }
+    if let Some(partitions) = arguments.create_topics {
+        builder = builder.create_topics(partitions);
     }
     let cluster = builder.start().await?;
     tell(&cluster).map_err(|cause| BrokerError::Io { doing: "cannot print the addresses", cause })?;

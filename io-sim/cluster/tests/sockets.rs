@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, encode_request_header_into_buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longer than anything here takes; what is not done by then is broken.
 const SOON: Duration = Duration::from_secs(20);
@@ -174,4 +174,19 @@ async fn brokers_die_and_come_back_at_the_same_address() {
     assert!(cluster.start(BrokerId(9)).await.is_err());
     cluster.shutdown().await;
     assert!(second.answer(ApiKey::ApiVersions, 0).await.is_none(), "nothing is left");
+}
+
+#[tokio::test]
+async fn the_port_of_a_dead_broker_is_kept_for_it() {
+    let mut cluster = cluster(2).await;
+    let address = cluster.addresses().next().unwrap().1;
+    cluster.kill(BrokerId(1)).await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    // Not as a listener would, which takes over what nobody listens at.
+    let is_free = || TcpSocket::new_v4().unwrap().bind(address).is_ok();
+    assert!(!is_free(), "no connection goes out from there");
+    cluster.start(BrokerId(1)).await.unwrap();
+    assert!(Client::connect(&cluster, 1).await.is_greeted().await);
+    cluster.kill(BrokerId(1)).await;
+    cluster.shutdown().await;
 }

@@ -153,7 +153,7 @@ impl Oversight for World {
         [
             ("min.insync.replicas", numbers.min_in_sync),
             ("max.message.bytes", numbers.max_message),
-            ("segment.bytes", numbers.segment),
+            ("internal.segment.bytes", numbers.segment),
         ]
         .map(|(name, number)| (name.into(), Some(number.to_string().into())))
         .to_vec()

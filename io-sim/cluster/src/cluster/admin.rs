@@ -14,14 +14,18 @@ use crate::message::{
 use crate::partition::Partition;
 use crate::topics::{Topic, names};
 
-/// More partitions than this are taken for a mistake.
-const MAX_PARTITIONS: i32 = 10_000;
+/// So many partitions are not made by one request: what it takes to make them grows with their number, not with the
+/// request's size. Kafka's bound, too.
+const MAX_PARTITIONS: usize = 10_000;
 
 impl Cluster {
     pub(super) fn create_topics(&mut self, request: &CreateTopicsRequest) -> CreateTopicsAnswer {
         let mut seen = BTreeSet::new();
         let twice: BTreeSet<_> =
             request.topics.iter().map(|new| &new.name).filter(|name| !seen.insert(*name)).collect();
+        let once = || request.topics.iter().filter(|new| !twice.contains(&new.name));
+        let too_many =
+            once().map(|new| self.partitions_wanted(new)).fold(0, usize::saturating_add) >= MAX_PARTITIONS;
         // Names collide with those of topics that were there before; those of one request are not compared.
         let colliding: BTreeMap<_, _> = request
             .topics
@@ -29,10 +33,10 @@ impl Cluster {
             .filter(|new| self.topics.get(&new.name).is_none())
             .filter_map(|new| Some((new.name.clone(), self.colliding(&new.name)?.clone())))
             .collect();
-        let once = request.topics.iter().filter(|new| !twice.contains(&new.name));
-        let mut topics: Vec<_> = once
+        let mut topics: Vec<_> = once()
             .map(|new| {
                 let outcome = match colliding.get(&new.name) {
+                    _ if too_many => Err(excessive()),
                     Some(other) => Err(collision(&new.name, other)),
                     None => self.create_topic(new, request.validate_only),
                 };
@@ -45,9 +49,17 @@ impl Cluster {
         CreateTopicsAnswer { topics }
     }
 
+    fn partitions_wanted(&self, new: &NewTopic) -> usize {
+        if new.assignment.is_empty() {
+            usize::try_from(new.partitions.unwrap_or(self.config.default_partitions)).unwrap_or(0)
+        } else {
+            new.assignment.len()
+        }
+    }
+
     /// A topic whose name would collide.
     pub(super) fn colliding(&self, name: &str) -> Option<&Text> {
-        self.topics.iter().map(|(other, _)| other).find(|other| names::collide(other, name))
+        self.topics.colliding(name)
     }
 
     pub(super) fn create_topic(
@@ -76,6 +88,7 @@ impl Cluster {
             };
             config.change(name, &ConfigChange::Set(value.clone()))?;
         }
+        config.check()?;
         let configs = config.entries();
         let brokers = &self.brokers;
         let partitions: Vec<_> = assignment
@@ -112,10 +125,6 @@ impl Cluster {
             let message = "Number of partitions must be larger than 0.";
             return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
         }
-        if count > MAX_PARTITIONS {
-            let message = format!("{count} partitions are more than this broker takes, {MAX_PARTITIONS}.");
-            return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
-        }
         let replicas = replication.map_or_else(
             || usize::try_from(self.config.default_replication).unwrap_or(1).min(alive.len()),
             |replicas| usize::try_from(replicas).unwrap_or(0),
@@ -133,7 +142,7 @@ impl Cluster {
             return Err(Refusal::new(code, message));
         }
         // Each topic begins one broker further, so that topics of one partition do not all lead on the first.
-        let first = self.topics.iter().count();
+        let first = self.topics.len();
         let of_partition = |number: i32| {
             let at = first + usize::try_from(number).unwrap_or(0);
             (at..at + replicas).map(|place| alive[place % alive.len()]).collect()
@@ -150,7 +159,7 @@ impl Cluster {
         let mut by_number = new.assignment.clone();
         by_number.sort_by_key(|(number, _)| *number);
         let consecutive = by_number.iter().zip(0..).all(|((number, _), expected)| number.0 == expected);
-        if !consecutive || by_number.len() > MAX_PARTITIONS as usize {
+        if !consecutive {
             let message = "partitions should be a consecutive 0-based integer sequence";
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
         }
@@ -165,6 +174,11 @@ impl Cluster {
             let known = chosen.iter().all(|broker| self.brokers.is_known(*broker));
             if chosen.is_empty() || distinct.len() != chosen.len() || !known || chosen.len() != replicas {
                 let message = "every partition needs the same number of distinct, known brokers";
+                return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+            }
+            // Nobody of them would be in sync, so that none could ever lead.
+            if !chosen.iter().any(|broker| self.brokers.is_alive(*broker)) {
+                let message = "All brokers specified in the manual partition assignment are down.";
                 return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
             }
         }
@@ -210,6 +224,9 @@ impl Cluster {
     fn delete_topic(&mut self, name: &Text) {
         let Some(topic) = self.topics.remove(name) else { return };
         self.groups.forget_topic(name);
+        for (number, _) in (0..).zip(&topic.partitions) {
+            self.laggards.note(name, PartitionId(number), None);
+        }
         for id in topic.partitions.iter().flat_map(|partition| &partition.waiting) {
             // It finds the topic gone, which is news.
             self.look_again(*id, false);
@@ -223,25 +240,28 @@ impl Cluster {
         let refused = || Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
         // What was asked twice is answered once.
         let mut topics: Vec<_> = twice.iter().map(|name| ((*name).clone(), refused())).collect();
+        let mut room = MAX_PARTITIONS;
         for more in request.topics.iter().filter(|more| !twice.contains(&more.name)) {
-            topics.push((more.name.clone(), self.grow(more, request.validate_only)));
+            topics.push((more.name.clone(), self.grow(more, &mut room, request.validate_only)));
         }
         CreatePartitionsAnswer { topics }
     }
 
-    fn grow(&mut self, more: &MorePartitions, validate_only: bool) -> Result<(), Refusal> {
+    /// Adds partitions, of which the request has `room` left.
+    fn grow(&mut self, more: &MorePartitions, room: &mut usize, validate_only: bool) -> Result<(), Refusal> {
         let Some(topic) = self.topics.get(&more.name) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
         let (has, replication) = (topic.partitions.len(), topic.replication());
         let wanted = usize::try_from(more.count).unwrap_or(0);
-        if wanted <= has || more.count > MAX_PARTITIONS {
+        if wanted <= has {
             let message = format!(
-                "The topic {} currently has {has} partition(s); {} would not be an increase this broker takes.",
+                "The topic {} currently has {has} partition(s); {} would not be an increase.",
                 more.name, more.count
             );
             return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
         }
+        *room = room.checked_sub(wanted - has).ok_or_else(excessive)?;
         let added = match &more.assignment {
             Some(chosen) if chosen.len() == wanted - has => {
                 self.check_assignment(chosen, usize::try_from(replication).unwrap_or(0))?;
@@ -268,6 +288,10 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn excessive() -> Refusal {
+    Refusal::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.")
 }
 
 fn collision(name: &Text, other: &Text) -> Refusal {

@@ -153,12 +153,14 @@ impl Cluster {
             }
             config.change(name, change)?;
         }
+        config.check()?;
         let Some(topic) = self.topics.get_mut(name) else {
             let message = format!("The topic '{name}' does not exist.");
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
         };
         if !validate_only {
             topic.config = config;
+            self.elect_leaderless(name);
         }
         Ok(())
     }

@@ -44,10 +44,31 @@ impl Cluster {
             let settings = topic.config.settings();
             for (number, partition) in (0..).zip(&mut topic.partitions) {
                 change(partition, &settings);
+                self.laggards.note(name, PartitionId(number), partition.behind_since());
                 if !partition.waiting.is_empty() {
                     self.touched.insert((name.clone(), PartitionId(number)));
                 }
             }
+        }
+    }
+
+    /// Where a topic may be led by who is not in sync, lets it where nobody else can. That it may has just been set, perhaps.
+    pub(super) fn elect_leaderless(&mut self, topic: &Text) {
+        let now = self.now;
+        let Some(found) = self.topics.get_mut(topic).filter(|found| found.config.settings().unclean_election)
+        else {
+            return;
+        };
+        let mut elected = Vec::new();
+        for (number, partition) in (0..).map(PartitionId).zip(&mut found.partitions) {
+            if partition.leader().is_none() {
+                partition.elect(now, true);
+                elected.push(number);
+            }
+        }
+        for number in elected {
+            self.note_lag(topic, number);
+            self.touch(topic, number);
         }
     }
 
@@ -60,6 +81,7 @@ impl Cluster {
                 partition.move_leader(now, to);
             }
         }
+        self.note_lag(topic, number);
         self.touch(topic, number);
     }
 
@@ -74,6 +96,7 @@ impl Cluster {
         if let Some(partition) = self.topics.partition_mut(topic, number) {
             partition.stall(now, broker, !runs);
         }
+        self.note_lag(topic, number);
         self.touch(topic, number);
     }
 
@@ -85,17 +108,25 @@ impl Cluster {
         }
     }
 
+    /// Takes note of whether a partition's followers are behind, after what may have changed that.
+    pub(super) fn note_lag(&mut self, topic: &Text, number: PartitionId) {
+        let since = self.topics.partition(topic, number).and_then(Partition::behind_since);
+        self.laggards.note(topic, number, since);
+    }
+
     /// When followers that are behind leave the in-sync sets.
     pub(super) fn laggards_due(&self) -> Option<Time> {
-        let limit = self.config.replica_lag;
-        let partitions = self.topics.iter().flat_map(|(_, topic)| &topic.partitions);
-        partitions.filter_map(|partition| partition.laggards_due(limit)).min()
+        self.laggards.earliest().map(|since| since + self.config.replica_lag)
     }
 
     pub(super) fn drop_laggards(&mut self) {
         let (now, limit) = (self.now, self.config.replica_lag);
-        if self.laggards_due().is_some_and(|due| due <= now) {
-            self.each_partition(|partition, _| partition.drop_laggards(now, limit));
+        for (topic, number) in self.laggards.due(now, limit) {
+            if let Some(partition) = self.topics.partition_mut(&topic, number) {
+                partition.drop_laggards(now, limit);
+            }
+            self.note_lag(&topic, number);
+            self.touch(&topic, number);
         }
     }
 

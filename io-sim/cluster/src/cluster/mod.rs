@@ -14,6 +14,7 @@ mod configs;
 mod coordinator;
 mod describe;
 mod groups;
+mod laggards;
 mod life;
 mod memory;
 mod positions;
@@ -36,6 +37,7 @@ use crate::topics::config::TopicConfig;
 use brokers::Brokers;
 use coordinator::Slots;
 use groups::Groups;
+use laggards::Laggards;
 use quota::Quotas;
 use waiting::Waiting;
 
@@ -86,7 +88,7 @@ pub enum Input {
         /// Who is to lead.
         to: BrokerId,
     },
-    /// A follower stops copying, or goes on.
+    /// A follower stops copying, or goes on. Without effect on a leader, which does not copy.
     Replication {
         /// The topic.
         topic: Text,
@@ -96,6 +98,11 @@ pub enum Input {
         broker: BrokerId,
         /// Whether it copies.
         runs: bool,
+    },
+    /// What the wall clock says at the input's time, where that does not follow from the time that has passed: it was set.
+    ClockSet {
+        /// What it says.
+        wall: WallTime,
     },
     /// Another broker coordinates a group, and all that share its place.
     MoveCoordinator {
@@ -143,6 +150,7 @@ pub struct Cluster {
     due: BTreeSet<(Time, RequestId)>,
     /// Partitions on which something has changed that requests wait for.
     touched: BTreeSet<(Text, PartitionId)>,
+    laggards: Laggards,
     next_upkeep: Time,
     next_producer_expiry: Time,
     /// How many bytes may be appended before the logs are weighed again.
@@ -174,6 +182,7 @@ impl Cluster {
             waiting: BTreeMap::new(),
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
+            laggards: Laggards::default(),
             next_upkeep: Time::ZERO + config.upkeep_interval,
             next_producer_expiry: Time::ZERO + life::PRODUCER_CHECK,
             room: config.retained_bytes.unwrap_or(u64::MAX),
@@ -185,8 +194,16 @@ impl Cluster {
 
     /// The wall time that goes with the machine's time.
     fn wall(&self) -> WallTime {
-        let since = i64::try_from(self.now.as_nanos() / 1_000).unwrap_or(i64::MAX);
-        WallTime(self.config.started.0.saturating_add(since))
+        self.wall_at(self.now)
+    }
+
+    /// The wall time that goes with a time, unless the clock is set.
+    pub(crate) fn wall_at(&self, time: Time) -> WallTime {
+        WallTime(self.config.started.0.saturating_add(micros(time)))
+    }
+
+    fn set_clock(&mut self, wall: WallTime) {
+        self.config.started = WallTime(wall.0.saturating_sub(micros(self.now)));
     }
 
     fn clock(&self) -> Clock {
@@ -310,20 +327,27 @@ impl Cluster {
     /// Everything that must hold, for tests and simulation.
     #[cfg(any(test, debug_assertions))]
     pub fn check(&self) {
-        for (_, topic) in self.topics.iter() {
-            for partition in &topic.partitions {
+        let mut laggards = Laggards::default();
+        for (name, topic) in self.topics.iter() {
+            for (number, partition) in (0..).zip(&topic.partitions) {
                 partition.check();
+                laggards.note(name, PartitionId(number), partition.behind_since());
                 for id in &partition.waiting {
                     assert!(self.waiting.contains_key(id), "who waits at a partition is known");
                 }
             }
         }
+        assert_eq!(self.laggards, laggards, "it is known who is behind");
         self.groups.check();
         for id in self.waiting.keys() {
             assert!(self.open.contains_key(id), "who waits will be answered");
         }
         assert_eq!(self.waiting.len(), self.due.len(), "every wait has an end");
     }
+}
+
+fn micros(time: Time) -> i64 {
+    i64::try_from(time.as_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
 impl Machine for Cluster {
@@ -342,6 +366,7 @@ impl Machine for Cluster {
             Input::Replication { topic, partition, broker, runs } => {
                 self.set_replication(&topic, partition, broker, runs);
             }
+            Input::ClockSet { wall } => self.set_clock(wall),
             Input::MoveCoordinator { group, to } => self.move_coordinator(&group, to),
         }
         self.wake();

@@ -89,6 +89,7 @@ impl Cluster {
         let memory = partition.memory_of(entry.records.len());
         let written = partition.append(clock, &settings, entry.records, acks == Acks::All)?;
         let log_start = partition.log().map_or(written.base_offset, crate::log::Log::start);
+        self.note_lag(topic, entry.partition);
         self.touch(topic, entry.partition);
         self.note_growth(memory);
         let Written { base_offset, append_time, .. } = written;

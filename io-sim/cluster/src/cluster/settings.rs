@@ -14,7 +14,8 @@ pub struct ClusterConfig {
     pub cluster_id: Text,
     /// The brokers that run at the start.
     pub brokers: Vec<BrokerAddress>,
-    /// The wall time at [`Time::ZERO`](evenkeel_core::model::Time::ZERO).
+    /// The wall time at [`Time::ZERO`](evenkeel_core::model::Time::ZERO), until the
+    /// [clock is set](crate::Input::ClockSet).
     pub started: WallTime,
     /// Whether asking for a topic creates it. Kafka: true; here false, so that a typing error is told.
     pub auto_create_topics: bool,

@@ -1,6 +1,7 @@
 //! The machine as a whole: requests in, answers out, time between.
 
 mod admin;
+mod cleaning;
 mod deadlines;
 mod memory;
 mod producers;

@@ -62,7 +62,7 @@ impl Cluster {
     pub(super) fn park(&mut self, id: RequestId, waiting: Waiting) {
         for (topic, number) in waiting.partitions() {
             if let Some(partition) = self.topics.partition_mut(&topic, number) {
-                partition.waiting.push(id);
+                partition.waiting.insert(id);
             }
         }
         self.due.insert((waiting.until, id));
@@ -75,7 +75,7 @@ impl Cluster {
         self.due.remove(&(waiting.until, id));
         for (topic, number) in waiting.partitions() {
             if let Some(partition) = self.topics.partition_mut(&topic, number) {
-                partition.waiting.retain(|other| *other != id);
+                partition.waiting.remove(&id);
             }
         }
         Some(waiting)

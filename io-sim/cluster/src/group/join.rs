@@ -1,13 +1,14 @@
 //! Joining: who may be a member, and when that makes the group rebalance.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::machine::Entropy;
 use evenkeel_core::model::{RequestId, Time};
 
-use super::member::Member;
+use super::member::{Member, Protocols};
 use super::{Group, Initial, Limits, NEW_MEMBER_LIMIT, Phase, Replies, refused_join};
 use crate::message::{JoinGroupAnswer, JoinGroupRequest, Joined, Origin, Text};
 
@@ -128,7 +129,7 @@ impl Group {
                 host: origin.host.clone(),
                 session_timeout: request.session_timeout,
                 rebalance_timeout: request.rebalance_timeout,
-                protocols: request.protocols,
+                protocols: Arc::new(Protocols::new(request.protocols)),
                 assignment: Bytes::new(),
                 joining: Some(request_id),
                 syncing: None,
@@ -150,7 +151,7 @@ impl Group {
     /// A member that is known joins again.
     fn join_again(&mut self, now: Time, join: Join<'_>, limits: Limits, out: &mut Replies) {
         let Some(member) = self.members.get(&join.request.member) else { return };
-        let is_same = member.protocols == join.request.protocols;
+        let is_same = member.protocols.are(&join.request.protocols);
         let is_leader = self.leader.as_ref() == Some(&join.request.member);
         let must_rebalance = match self.phase {
             Phase::Empty | Phase::Preparing { .. } => true,
@@ -172,7 +173,7 @@ impl Group {
     fn update(&mut self, now: Time, join: Join<'_>, limits: Limits, out: &mut Replies) {
         let request = join.request;
         if let Some(member) = self.members.get_mut(&request.member) {
-            member.protocols = request.protocols;
+            member.protocols = Arc::new(Protocols::new(request.protocols));
             member.session_timeout = request.session_timeout;
             member.rebalance_timeout = request.rebalance_timeout;
             member.client = join.origin.client.clone();
@@ -211,7 +212,7 @@ impl Group {
         join.request.member = new.clone();
         let request = &join.request;
         if let Some(member) = self.members.get_mut(&new) {
-            member.protocols.clone_from(&request.protocols);
+            member.protocols = Arc::new(Protocols::new(request.protocols.clone()));
         }
         if self.phase == Phase::Stable && self.choose_protocol() == self.protocol {
             let mut joined = self.joined(is_leader && request.may_skip_assignment, is_leader);
@@ -244,19 +245,18 @@ impl Group {
     /// The strategy that most members want, of those that all of them support; of equals, the leader's first.
     pub(super) fn choose_protocol(&self) -> Option<Text> {
         let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader));
-        let by_preference = leader.or_else(|| self.members.values().next())?.protocols.iter();
-        let shared: Vec<_> = by_preference
-            .map(|(name, _)| name)
-            .filter(|name| self.members.values().all(|m| m.supports(name)))
-            .collect();
-        let known: BTreeSet<_> = shared.iter().copied().collect();
-        let vote = |member: &Member| {
-            member.protocols.iter().map(|(name, _)| name).find(|name| known.contains(name)).cloned()
-        };
-        let votes: Vec<_> = self.members.values().filter_map(vote).collect();
+        let by_preference = leader.or_else(|| self.members.values().next())?.protocols.names();
+        let shared: Vec<_> =
+            by_preference.filter(|name| self.members.values().all(|m| m.supports(name))).collect();
+        let mut votes: BTreeMap<_, _> = shared.iter().map(|name| (*name, 0_usize)).collect();
+        for member in self.members.values() {
+            let voted = member.protocols.names().find(|name| votes.contains_key(name));
+            if let Some(count) = voted.and_then(|name| votes.get_mut(name)) {
+                *count += 1;
+            }
+        }
         // The last of the greatest wins, so the leader's first choice stands last.
-        let count = |name: &&&Text| votes.iter().filter(|voted| *voted == **name).count();
-        shared.iter().rev().max_by_key(count).map(|name| (*name).clone())
+        shared.iter().rev().max_by_key(|name| votes.get(*name)).map(|name| (*name).clone())
     }
 }
 

@@ -1,5 +1,7 @@
 //! One member of a group, as its coordinator knows it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,32 @@ use evenkeel_core::model::{RequestId, Time};
 
 use super::{Replies, refused_join, refused_sync};
 use crate::message::{JoinedMember, Text};
+
+/// A member's strategies. A client may name very many: what is looked for is not looked for one by one.
+#[derive(Debug)]
+pub(super) struct Protocols {
+    /// As they came, most wanted first.
+    listed: Vec<(Text, Bytes)>,
+    /// What the member says of itself for each; of one that it named twice, the first.
+    metadata: BTreeMap<Text, Bytes>,
+}
+
+impl Protocols {
+    pub(super) fn new(listed: Vec<(Text, Bytes)>) -> Self {
+        // Of equal ones the last that is put in stays.
+        let metadata = listed.iter().rev().cloned().collect();
+        Self { listed, metadata }
+    }
+
+    pub(super) fn are(&self, others: &[(Text, Bytes)]) -> bool {
+        self.listed == others
+    }
+
+    /// Most wanted first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Text> {
+        self.listed.iter().map(|(name, _)| name)
+    }
+}
 
 /// A member.
 #[derive(Debug, Clone)]
@@ -18,7 +46,7 @@ pub(super) struct Member {
     pub(super) session_timeout: Duration,
     pub(super) rebalance_timeout: Duration,
     /// Its strategies, most wanted first.
-    pub(super) protocols: Vec<(Text, Bytes)>,
+    pub(super) protocols: Arc<Protocols>,
     pub(super) assignment: Bytes,
     /// Its parked join.
     pub(super) joining: Option<RequestId>,
@@ -44,13 +72,12 @@ impl Member {
     }
 
     pub(super) fn supports(&self, protocol: &Text) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
+        self.protocols.metadata.contains_key(protocol)
     }
 
     /// What it says of itself for `protocol`.
     pub(super) fn metadata(&self, protocol: Option<&Text>) -> Bytes {
-        let known = self.protocols.iter().find(|(name, _)| Some(name) == protocol);
-        known.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
+        protocol.and_then(|protocol| self.protocols.metadata.get(protocol)).cloned().unwrap_or_default()
     }
 
     pub(super) fn for_leader(&self, id: &Text, protocol: Option<&Text>) -> JoinedMember {

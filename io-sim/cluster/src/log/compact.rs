@@ -1,8 +1,10 @@
 //! Compaction: of each key only the newest record stays.
 //!
 //! Only closed segments are compacted, as Kafka does: the one that is written to is left alone. Offsets stay what they
-//! were, so batches get gaps. A record without a value (a tombstone) deletes its key and goes itself once it is older
-//! than the topic's `delete.retention.ms`, so that slow readers still learn of the deletion.
+//! were, so batches get gaps. A record without a value (a tombstone) deletes its key. It goes itself once the topic's
+//! `delete.retention.ms` have passed since compaction first found it, however old it was then, so that slow readers
+//! still learn of the deletion. Of a batch whose records have all gone the header stays as long as it is its producer's
+//! last: who copies the log learns from it which numbers the producer has used.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,27 +19,23 @@ use super::retention::age;
 use super::segment::Segment;
 
 /// What compaction goes by.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Compaction {
-    /// What part of the log must be uncompacted to make it worth while, in thousandths.
+    /// More than this part of the log must be uncompacted to make it worth while, in thousandths.
     pub(crate) min_dirty_thousandths: u32,
-    /// How long tombstones stay.
+    /// How long tombstones stay, from when compaction first finds them.
     pub(crate) keep_tombstones: Duration,
+    /// How long every record stays, whatever comes after it.
+    pub(crate) min_lag: Duration,
+    /// How long a record may stay uncompacted, however little there is to do.
+    pub(crate) max_lag: Duration,
 }
 
 impl Log {
     /// Compacts all closed segments below `until`, if enough has come since the last time.
     pub(crate) fn compact(&mut self, now: WallTime, until: Offset, settings: Compaction) {
-        let closed = self.segments.iter().take(self.segments.len().saturating_sub(1));
-        let closed = closed.take_while(|segment| segment.last_offset() < until).count();
-        let bytes = |segments: &VecDeque<Segment>, from: Offset| -> u64 {
-            segments.iter().take(closed).filter(|s| s.base() >= from).map(Segment::bytes).sum()
-        };
-        let all = bytes(&self.segments, Offset(i64::MIN));
-        let dirty = bytes(&self.segments, self.compacted_to);
-        if dirty == 0
-            || u128::from(dirty) * 1_000 < u128::from(all) * u128::from(settings.min_dirty_thousandths)
-        {
+        let closed = self.cleanable(now, until, settings);
+        if !self.is_worth_compacting(now, closed, settings) {
             return;
         }
         let newest = self.newest_of_keys(closed);
@@ -48,20 +46,52 @@ impl Log {
                 continue;
             }
             self.compacted_to = segment.last_offset().next();
-            let keep = |record: &RecordRef| {
-                let is_newest = record.key().is_some_and(|key| newest.get(key) == Some(&record.offset()));
-                let expired =
-                    record.value().is_none() && age(now, record.timestamp()) > settings.keep_tombstones;
-                is_newest && !expired
-            };
-            let batches: Vec<_> =
-                segment.batches().iter().filter_map(|batch| rewritten(batch, keep)).collect();
-            if !batches.is_empty() {
-                kept.push_back(Segment::from_batches(segment.base(), batches));
+            let producers = &self.producers;
+            let batches = segment.batches().iter().filter_map(|batch| {
+                let horizon = segment.horizon(batch);
+                let keep = |record: &RecordRef| {
+                    let is_newest = record.key().is_some_and(|key| newest.get(key) == Some(&record.offset()));
+                    let expired = record.value().is_none() && horizon.is_some_and(|end| end <= now);
+                    is_newest && !expired
+                };
+                match rewritten(batch, keep) {
+                    Left::Records { batch, has_tombstones: false } => Some((batch, horizon)),
+                    Left::Records { batch, has_tombstones: true } => {
+                        Some((batch, horizon.or_else(|| Some(later(now, settings.keep_tombstones)))))
+                    }
+                    Left::Nothing => producers.ends_with(batch).then(|| (batch.emptied(), None)),
+                }
+            });
+            let left = segment.rewritten(batches);
+            if !left.batches().is_empty() {
+                kept.push_back(left);
             }
         }
         self.segments = kept;
         self.bytes = self.segments.iter().map(Segment::bytes).sum();
+    }
+
+    /// How many segments may be compacted: closed ones below `until`, and those that are new also old enough.
+    fn cleanable(&self, now: WallTime, until: Offset, settings: Compaction) -> usize {
+        let closed = self.segments.iter().take(self.segments.len().saturating_sub(1));
+        let is_ripe = |segment: &Segment| {
+            settings.min_lag.is_zero()
+                || segment.base() < self.compacted_to
+                || age(now, segment.newest()) >= settings.min_lag
+        };
+        closed.take_while(|segment| segment.last_offset() < until && is_ripe(segment)).count()
+    }
+
+    fn is_worth_compacting(&self, now: WallTime, closed: usize, settings: Compaction) -> bool {
+        let is_dirty = |segment: &&Segment| segment.base() >= self.compacted_to;
+        let closed = || self.segments.iter().take(closed);
+        let all: u64 = closed().map(Segment::bytes).sum();
+        let dirty: u64 = closed().filter(is_dirty).map(Segment::bytes).sum();
+        let is_enough =
+            u128::from(dirty) * 1_000 > u128::from(all) * u128::from(settings.min_dirty_thousandths);
+        let mut times = closed().filter(is_dirty).filter_map(Segment::first_timestamp);
+        let is_late = times.any(|time| time.as_millis() > 0 && age(now, time) > settings.max_lag);
+        dirty > 0 && (is_enough || is_late)
     }
 
     /// The offset of the newest record of each key in the first `closed` segments.
@@ -80,16 +110,27 @@ impl Log {
     }
 }
 
-/// The batch with only those records that `keep` names; `None` if there are none. One that loses nothing stays as it
-/// is.
-fn rewritten(batch: &StoredBatch, keep: impl Fn(&RecordRef) -> bool) -> Option<StoredBatch> {
-    let Ok(Some(decoded)) = batch.decode() else { return Some(batch.clone()) };
+/// What compaction leaves of a batch.
+enum Left {
+    Records { batch: StoredBatch, has_tombstones: bool },
+    Nothing,
+}
+
+/// The batch with only those records that `keep` names. One that loses nothing stays as it is.
+fn rewritten(batch: &StoredBatch, keep: impl Fn(&RecordRef) -> bool) -> Left {
+    let decoded = match batch.decode() {
+        Ok(Some(decoded)) => decoded,
+        Ok(None) if !batch.is_control() => return Left::Nothing,
+        // Nothing is known of what is in it.
+        Ok(None) | Err(_) => return Left::Records { batch: batch.clone(), has_tombstones: false },
+    };
     let kept: Vec<_> = decoded.records().filter(|record| keep(record)).collect();
-    if kept.len() == decoded.len() {
-        return Some(batch.clone());
-    }
     if kept.is_empty() {
-        return None;
+        return Left::Nothing;
+    }
+    let has_tombstones = kept.iter().any(|record| record.value().is_none());
+    if kept.len() == decoded.len() {
+        return Left::Records { batch: batch.clone(), has_tombstones };
     }
     let mut writer = BatchWriter::new(BatchOptions {
         base_offset: batch.base_offset(),
@@ -111,9 +152,14 @@ fn rewritten(batch: &StoredBatch, keep: impl Fn(&RecordRef) -> bool) -> Option<S
         });
     }
     leave_gap(&mut writer, next, batch.last_offset().next());
-    // What was a batch before is not too large for one now.
-    let mut bytes = writer.finish().ok()?;
-    StoredBatch::split_first(&mut bytes).ok()
+    // What was a batch before is not too large for one now; if it cannot be written it stays as it is.
+    let smaller = writer.finish().ok().and_then(|mut bytes| StoredBatch::split_first(&mut bytes).ok());
+    Left::Records { batch: smaller.unwrap_or_else(|| batch.clone()), has_tombstones }
+}
+
+fn later(now: WallTime, wait: Duration) -> WallTime {
+    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    WallTime(now.0.saturating_add(micros))
 }
 
 fn leave_gap(writer: &mut BatchWriter, from: Offset, to: Offset) {

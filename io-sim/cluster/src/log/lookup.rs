@@ -27,7 +27,10 @@ impl Log {
 
     /// The first record below `until` with the greatest timestamp.
     pub(crate) fn latest_by_time(&self, until: Offset) -> Option<Found> {
-        let below = |batch: &&StoredBatch| batch.last_offset() < until && batch.last_offset() >= self.start;
+        // What compaction emptied has a time, but no record of that time.
+        let below = |batch: &&StoredBatch| {
+            batch.last_offset() < until && batch.last_offset() >= self.start && batch.count() > 0
+        };
         let batches = self.segments.iter().flat_map(|segment| segment.batches()).filter(below);
         let greatest = batches.clone().map(StoredBatch::max_timestamp).max()?;
         batches

@@ -33,7 +33,7 @@ use segment::Segment;
 pub(crate) struct Roll {
     /// At this many bytes.
     pub(crate) bytes: u64,
-    /// When its first record is this old.
+    /// When its first batch is this much older than the one to come.
     pub(crate) age: Duration,
 }
 
@@ -100,13 +100,37 @@ impl Log {
     }
 
     /// Puts a batch, which has its place already, behind the last one.
-    pub(crate) fn append(&mut self, batch: StoredBatch, roll: Roll) {
-        let is_first = self.segments.is_empty();
-        debug_assert!(is_first || batch.base_offset() >= self.end, "a batch is put behind the last one");
-        let size = batch.bytes().len() as u64;
-        if self.segments.back().is_none_or(|last| last.is_full_for(&batch, roll)) {
-            self.segments.push_back(Segment::new(batch.base_offset()));
+    pub(crate) fn append(&mut self, batch: StoredBatch, roll: Roll, now: WallTime) {
+        if self.segments.back().is_none_or(|last| last.is_full_for(&batch, roll, now)) {
+            self.segments.push_back(Segment::new(batch.base_offset(), now));
         }
+        self.push(batch, None, now);
+    }
+
+    /// Copies what another log has behind the end of this one. Segments begin where they begin there, so that
+    /// retention and compaction find the same in both.
+    pub(crate) fn copy_end_of(&mut self, other: &Self) {
+        let from = self.end;
+        // The first batch may begin before this log does: the other's start may lie within one.
+        let is_new = self.segments.is_empty();
+        let first = other.segments.partition_point(|segment| segment.last_offset() < from);
+        for segment in other.segments.range(first..) {
+            let begins_here = segment.base() >= from;
+            let copied = segment.batches_from(from).filter(|batch| is_new || batch.base_offset() >= from);
+            for (nth, batch) in copied.enumerate() {
+                if self.segments.is_empty() || (begins_here && nth == 0) {
+                    let base = segment.base().max(from).min(batch.base_offset());
+                    self.segments.push_back(Segment::new(base, segment.opened()));
+                }
+                self.push(batch.clone(), segment.horizon(batch), segment.written());
+            }
+        }
+    }
+
+    fn push(&mut self, batch: StoredBatch, horizon: Option<WallTime>, now: WallTime) {
+        let is_behind = batch.base_offset() >= self.end;
+        debug_assert!(is_behind || self.bytes == 0, "a batch is put behind the last one");
+        let size = batch.bytes().len() as u64;
         if let Some(epoch) = batch.leader_epoch() {
             self.epochs.begin(epoch, batch.base_offset());
         }
@@ -114,7 +138,7 @@ impl Log {
         self.end = batch.last_offset().next();
         self.bytes += size;
         if let Some(last) = self.segments.back_mut() {
-            last.push(batch);
+            last.push(batch, horizon, now);
         }
     }
 
@@ -143,10 +167,7 @@ impl Log {
     /// The batches in order, from the first that has an offset at or above `from`.
     pub(crate) fn batches_from(&self, from: Offset) -> impl Iterator<Item = &StoredBatch> {
         let first = self.segments.partition_point(|segment| segment.last_offset() < from);
-        self.segments.range(first..).enumerate().flat_map(move |(nth, segment)| {
-            let skip = if nth == 0 { segment.position(from) } else { 0 };
-            segment.batches()[skip..].iter()
-        })
+        self.segments.range(first..).flat_map(move |segment| segment.batches_from(from))
     }
 
     /// Cuts off everything at and above `end`. A batch that holds `end` goes as a whole.

@@ -101,6 +101,15 @@ impl Producers {
         });
     }
 
+    /// Whether a batch is the last one of its producer.
+    pub(super) fn ends_with(&self, batch: &StoredBatch) -> bool {
+        let (Producer::Idempotent(state) | Producer::Transactional(state)) = batch.producer() else {
+            return false;
+        };
+        let last = self.0.get(&state.id).and_then(|known| known.batches.back());
+        last.is_some_and(|last| last.base_offset == batch.base_offset())
+    }
+
     /// Forgets the producers whose last batch is `limit` old.
     pub(crate) fn expire(&mut self, now: WallTime, limit: Duration) {
         self.0.retain(|_, known| known.batches.back().is_some_and(|last| age(now, last.timestamp) < limit));

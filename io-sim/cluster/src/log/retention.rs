@@ -9,7 +9,8 @@ use super::Log;
 
 impl Log {
     /// Drops segments from the front: by size as long as the rest still has `max_bytes`, by age when the newest record
-    /// of a segment is older than `max_age`. Nothing at or above `until` goes.
+    /// of a segment is older than `max_age`. Where records have no times it is as old as its last append. Nothing at or
+    /// above `until` goes.
     pub(crate) fn retain(
         &mut self,
         now: WallTime,
@@ -18,7 +19,7 @@ impl Log {
         until: Offset,
     ) {
         while let Some(first) = self.segments.front() {
-            let is_old = max_age.is_some_and(|limit| age(now, first.max_timestamp()) > limit);
+            let is_old = max_age.is_some_and(|limit| age(now, first.newest()) > limit);
             let is_surplus =
                 max_bytes.is_some_and(|limit| self.bytes - first.bytes() >= limit) && self.segments.len() > 1;
             let next = first.last_offset().next();
@@ -46,8 +47,10 @@ impl Log {
 
     /// The time of the oldest batch, if it may go: nothing at or above `until` may.
     pub(crate) fn oldest(&self, until: Offset) -> Option<WallTime> {
-        let first = self.segments.front()?.batches().first()?;
-        (first.last_offset() < until).then(|| first.max_timestamp())
+        let segment = self.segments.front()?;
+        let first = segment.batches().front().filter(|first| first.last_offset() < until)?;
+        let has_time = first.max_timestamp().as_millis() >= 0;
+        Some(if has_time { first.max_timestamp() } else { segment.written() })
     }
 
     /// Where the log would begin without its oldest batches of about so many bytes.

@@ -5,11 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_core::model::{LeaderEpoch, Offset, WallTime};
 use evenkeel_core::ports::OutgoingRecord;
-use evenkeel_core::records::{BatchOptions, Batches, StoredBatch, decode, encode};
+use evenkeel_core::records::{BatchOptions, Batches, Producer, ProducerState, StoredBatch, decode, encode};
 use proptest::prelude::*;
 
 use super::compact::Compaction;
+use super::producers::Sequence;
 use super::{Log, Roll};
+
+/// Compacts whatever there is at once, and keeps tombstones for a minute.
+const COMPACTION: Compaction = Compaction {
+    min_dirty_thousandths: 0,
+    keep_tombstones: Duration::from_secs(60),
+    min_lag: Duration::ZERO,
+    max_lag: Duration::MAX,
+};
 
 const ROLL: Roll = Roll { bytes: 400, age: Duration::from_secs(3_600) };
 
@@ -23,10 +32,18 @@ fn record(key: Option<&str>, value: Option<&str>, millis: i64) -> OutgoingRecord
 }
 
 fn append(log: &mut Log, epoch: i32, records: &[OutgoingRecord]) {
-    let mut bytes = encode(records, BatchOptions::default()).unwrap();
+    append_at(log, WallTime::default(), epoch, BatchOptions::default(), records);
+}
+
+fn append_at(log: &mut Log, now: WallTime, epoch: i32, options: BatchOptions, records: &[OutgoingRecord]) {
+    let mut bytes = encode(records, options).unwrap();
     let batch = StoredBatch::split_first(&mut bytes).unwrap().placed(log.end(), LeaderEpoch(epoch), None);
-    log.append(batch, ROLL);
+    log.append(batch, ROLL, now);
     log.check();
+}
+
+fn at(millis: i64) -> WallTime {
+    WallTime::from_millis(millis)
 }
 
 /// All that a reader finds from `from` on: offset, key, value.
@@ -126,7 +143,7 @@ fn compaction_keeps_the_newest_of_each_key_in_closed_segments() {
     }
     let before = contents(&log, Offset(0), log.end());
     let active = log.segments.back().unwrap().base().0;
-    let settings = Compaction { min_dirty_thousandths: 500, keep_tombstones: Duration::from_secs(60) };
+    let settings = Compaction { min_dirty_thousandths: 500, ..COMPACTION };
     log.compact(WallTime::from_millis(1_000), log.end(), settings);
     log.check();
     let newest = |until: i64| -> Vec<_> {
@@ -139,11 +156,13 @@ fn compaction_keeps_the_newest_of_each_key_in_closed_segments() {
     assert_eq!(contents(&log, Offset(0), log.end()), newest(active));
     assert_eq!(log.end(), Offset(24), "offsets stay");
 
-    // Tombstones go later, when what is new again makes it worth while.
-    for nth in 0..20_i64 {
-        append(&mut log, 0, &[record(Some("filler"), Some("v"), nth)]);
+    // Tombstones go later, when what is new again makes it worth while; the last was not yet found the first time.
+    for now in [2_000, 100_000] {
+        for nth in 0..20_i64 {
+            append(&mut log, 0, &[record(Some("filler"), Some("v"), nth)]);
+        }
+        log.compact(WallTime::from_millis(now), log.end(), settings);
     }
-    log.compact(WallTime::from_millis(100_000), log.end(), settings);
     let left = contents(&log, Offset(0), Offset(24));
     assert!(left.iter().all(|(_, key, _)| key != "gone"), "{left:?}");
     assert!(left.iter().any(|(_, key, _)| key == "k1"));
@@ -161,6 +180,141 @@ fn a_cut_log_knows_only_what_is_left() {
     assert_eq!(offsets(&log), [0, 1, 2, 3]);
     log.truncate(Offset(0));
     assert_eq!((log.end(), log.bytes(), log.last_epoch()), (Offset(0), 0, None));
+}
+
+#[test]
+fn what_has_no_time_is_as_old_as_its_last_append() {
+    let mut log = Log::default();
+    for now in [1_000_000, 1_001_000, 1_002_000] {
+        append_at(&mut log, at(now), 0, BatchOptions::default(), &[record(None, Some("v"), -1)]);
+    }
+    assert_eq!(log.segments.len(), 1, "without times it is rolled by how long it is written to");
+    let minute = Some(Duration::from_secs(60));
+    log.retain(at(1_062_000), minute, None, log.end());
+    assert_eq!(offsets(&log), [0, 1, 2]);
+    assert_eq!(log.oldest(log.end()), Some(at(1_002_000)), "where room is made they are not the oldest");
+    append_at(&mut log, at(5_000_000), 0, BatchOptions::default(), &[record(None, Some("v"), -1)]);
+    assert_eq!(log.segments.len(), 2);
+    log.retain(at(5_000_000), minute, None, log.end());
+    assert_eq!(offsets(&log), [3]);
+}
+
+/// A log whose first batch is this one; enough follows to close its segment. All came now and are of 1970.
+fn closed_behind(now: WallTime, options: BatchOptions, first: &[OutgoingRecord]) -> Log {
+    let mut log = Log::default();
+    append_at(&mut log, now, 0, options, first);
+    while log.segments.len() < 2 {
+        append_at(&mut log, now, 0, BatchOptions::default(), &[record(Some("filler"), Some("v"), 0)]);
+    }
+    log
+}
+
+fn has(log: &Log, key: &str) -> bool {
+    contents(log, log.start(), log.end()).iter().any(|(_, known, _)| known == key)
+}
+
+/// Closes the segment that is written to, so that there is something to compact.
+fn close(log: &mut Log, now: WallTime) {
+    let before = log.segments.len();
+    while log.segments.len() == before {
+        append_at(log, now, 0, BatchOptions::default(), &[record(Some("filler"), Some("v"), 0)]);
+    }
+}
+
+#[test]
+fn a_tombstone_stays_for_its_time_from_the_first_compaction_on() {
+    let now = 1_700_000_000_000;
+    let mut log = closed_behind(at(now), BatchOptions::default(), &[record(Some("k"), None, 0)]);
+    log.compact(at(now), log.end(), COMPACTION);
+    assert!(has(&log, "k"), "however old it was");
+    let mut follower = Log::default();
+    follower.copy_end_of(&log);
+    for log in [&mut log, &mut follower] {
+        close(log, at(now));
+        log.compact(at(now + 59_999), log.end(), COMPACTION);
+        assert!(has(log, "k"));
+        close(log, at(now));
+        log.compact(at(now + 60_000), log.end(), COMPACTION);
+        assert!(!has(log, "k"), "a replica learns with the tombstone until when it stays");
+    }
+}
+
+#[test]
+fn nothing_is_compacted_that_is_too_new() {
+    let lagging = Compaction { min_lag: Duration::from_secs(10), ..COMPACTION };
+    let mut log = Log::default();
+    for nth in 0..30 {
+        append(&mut log, 0, &[record(Some("k"), Some("v"), 1_000 * nth)]);
+    }
+    let before = offsets(&log);
+    log.compact(at(9_999), log.end(), lagging);
+    assert_eq!(offsets(&log), before);
+    log.compact(at(25_000), log.end(), lagging);
+    let left = offsets(&log);
+    assert!(left.len() < before.len() && left.ends_with(&before[16..]), "{left:?}");
+}
+
+#[test]
+fn what_is_late_is_compacted_however_little_it_is() {
+    let lazy = Compaction { min_dirty_thousandths: 1_000, ..COMPACTION };
+    let mut log = filled(12, 4);
+    let before = offsets(&log);
+    log.compact(at(1_000_000), log.end(), lazy);
+    assert_eq!(offsets(&log), before);
+    let punctual = Compaction { max_lag: Duration::from_secs(10), ..lazy };
+    // The first segment's time is zero, which Kafka takes for none.
+    let late = log.segments[1].first_timestamp().unwrap().as_millis() + 10_000;
+    log.compact(at(late), log.end(), punctual);
+    assert_eq!(offsets(&log), before);
+    log.compact(at(late + 1), log.end(), punctual);
+    assert!(offsets(&log).len() < before.len());
+}
+
+#[test]
+fn a_copy_of_a_compacted_log_knows_the_producers() {
+    let numbered = |sequence| {
+        let state = ProducerState { id: 7, epoch: 0, sequence };
+        BatchOptions { producer: Producer::Idempotent(state), ..BatchOptions::default() }
+    };
+    let filler = [record(Some("filler"), Some("v"), 5), record(Some("filler"), Some("v"), 6)];
+    let mut log = closed_behind(at(0), numbered(0), &filler);
+    let size = log.bytes();
+    log.compact(at(1_000), log.end(), COMPACTION);
+    assert!(log.bytes() < size && !offsets(&log).contains(&0), "the batch is superseded");
+    assert_eq!(log.latest_by_time(Offset(3)), None, "a batch without records has none of its time");
+    let mut copy = Log::default();
+    copy.copy_end_of(&log);
+    copy.check();
+    let again = |log: &Log| log.producers().judge(ProducerState { id: 7, epoch: 0, sequence: 0 }, 2);
+    assert_eq!(again(&copy), Sequence::Duplicate(Offset(0), at(6)));
+    copy.expire_producers(at(1_000), Duration::from_secs(60));
+    assert_eq!(again(&copy), Sequence::Duplicate(Offset(0), at(6)), "its time is the one it had");
+
+    // Once the producer goes on nothing is left of the batch.
+    append_at(&mut log, at(0), 0, numbered(2), &filler);
+    close(&mut log, at(0));
+    log.compact(at(1_000), log.end(), COMPACTION);
+    assert!(log.batches_from(Offset(0)).all(|batch| batch.base_offset() > Offset(0)));
+}
+
+#[test]
+fn a_copy_begins_its_segments_where_the_other_does() {
+    let mut leader = filled(9, 4);
+    let mut follower = Log::default();
+    let bounds = |log: &Log| log.segments.iter().map(|s| (s.base(), s.last_offset())).collect::<Vec<_>>();
+    follower.copy_end_of(&leader);
+    assert!(leader.segments.len() > 2);
+    assert_eq!(bounds(&follower), bounds(&leader));
+    for nth in 9..20 {
+        append(&mut leader, 0, &[record(Some("k"), Some("v"), 1_000 * nth)]);
+        follower.copy_end_of(&leader);
+        follower.check();
+        assert_eq!(bounds(&follower), bounds(&leader));
+    }
+    follower.truncate(Offset(14));
+    follower.copy_end_of(&leader);
+    assert_eq!(bounds(&follower), bounds(&leader));
+    assert_eq!(follower.bytes(), leader.bytes());
 }
 
 #[derive(Debug, Clone)]

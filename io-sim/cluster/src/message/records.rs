@@ -52,6 +52,14 @@ pub struct ProduceAnswer {
     pub throttle: Duration,
 }
 
+impl ProduceAnswer {
+    /// Whether any of the batches was refused.
+    #[must_use]
+    pub fn has_refusal(&self) -> bool {
+        self.topics.iter().flat_map(|topic| &topic.partitions).any(|produced| produced.outcome.is_err())
+    }
+}
+
 /// What became of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducedPartition {

@@ -87,7 +87,7 @@ impl Partition {
             return Err(ErrorCode::InvalidRecord.into());
         }
         let roll = Roll { bytes: settings.segment_bytes, age: settings.segment_age };
-        replica.log.append(batch.placed(base_offset, epoch, append_time), roll);
+        replica.log.append(batch.placed(base_offset, epoch, append_time), roll, clock.wall);
         let end = replica.log.end();
         self.replicate(clock.now);
         Ok(Written { base_offset, append_time, end })

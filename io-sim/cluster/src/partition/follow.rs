@@ -5,10 +5,7 @@ use std::time::Duration;
 use evenkeel_core::model::{BrokerId, Time};
 
 use super::{Health, Partition};
-use crate::log::{Log, Roll};
-
-/// Followers keep what the leader has; when a segment of theirs is full nobody can see.
-const ROLL: Roll = Roll { bytes: 1 << 26, age: Duration::MAX };
+use crate::log::Log;
 
 impl Partition {
     /// Lets every live follower copy what the leader has, then sets in-sync replicas and high watermark accordingly.
@@ -60,16 +57,16 @@ impl Partition {
         self.replicate(now);
     }
 
-    /// When [`drop_laggards`](Self::drop_laggards) is due.
-    pub(crate) fn laggards_due(&self, limit: Duration) -> Option<Time> {
+    /// Since when followers are behind; so much later [`drop_laggards`](Self::drop_laggards) is due.
+    pub(crate) fn behind_since(&self) -> Option<Time> {
         // A partition that is behind for want of a leader waits for that.
         self.leader?;
-        self.behind_since.map(|since| since + limit)
+        self.behind_since
     }
 
-    /// Stops a follower from copying, or lets it go on. A leader copies from nobody.
+    /// Stops a follower from copying, or lets it go on. A leader does not copy, so there is nothing to stop.
     pub(crate) fn stall(&mut self, now: Time, broker: BrokerId, stalled: bool) {
-        if stalled && self.leader == Some(broker) {
+        if self.leader == Some(broker) {
             return;
         }
         if let Some(replica) = self.replica_mut(broker).filter(|replica| replica.health != Health::Dead) {
@@ -98,11 +95,6 @@ fn follow(log: &mut Log, leader: &Log) {
     if log.end() < leader.start() || log.end() > leader.end() {
         log.restart_at(leader.start());
     }
-    for batch in leader.batches_from(log.end()) {
-        // The first may begin before the log does, where the leader's start lies within a batch.
-        if batch.last_offset() >= log.end() {
-            log.append(batch.clone(), ROLL);
-        }
-    }
+    log.copy_end_of(leader);
     log.advance_start(leader.start());
 }

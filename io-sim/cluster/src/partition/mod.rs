@@ -16,6 +16,7 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
@@ -56,7 +57,7 @@ pub(crate) struct Partition {
     /// Since when a stalled replica holds the high watermark back.
     behind_since: Option<Time>,
     /// The requests that wait for it to change.
-    pub(crate) waiting: Vec<RequestId>,
+    pub(crate) waiting: BTreeSet<RequestId>,
 }
 
 impl Partition {
@@ -77,7 +78,7 @@ impl Partition {
             in_sync,
             high_watermark: Offset::ZERO,
             behind_since: None,
-            waiting: Vec::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -157,14 +158,7 @@ impl Partition {
                 replica.log.retain(clock.wall, settings.retention_age, settings.retention_bytes, until);
             }
             if settings.compact {
-                replica.log.compact(
-                    clock.wall,
-                    until,
-                    crate::log::compact::Compaction {
-                        min_dirty_thousandths: settings.min_dirty_thousandths,
-                        keep_tombstones: settings.keep_tombstones,
-                    },
-                );
+                replica.log.compact(clock.wall, until, settings.compaction);
             }
         }
     }

@@ -78,7 +78,12 @@ fn what_a_leader_refuses() {
             ErrorCode::InvalidRecord,
         ),
         ("too large", vec![("max.message.bytes", "80")], batch(3), ErrorCode::MessageTooLarge),
-        ("larger than a segment", vec![("segment.bytes", "80")], batch(3), ErrorCode::RecordListTooLarge),
+        (
+            "larger than a segment",
+            vec![("internal.segment.bytes", "80")],
+            batch(3),
+            ErrorCode::RecordListTooLarge,
+        ),
         ("from the future", vec![], future, ErrorCode::InvalidTimestamp),
         ("with offsets of its own", vec![], elsewhere, ErrorCode::InvalidRecord),
         ("of a producer without a number", vec![], unnumbered, ErrorCode::InvalidRecord),
@@ -148,12 +153,12 @@ fn a_stalled_follower_holds_the_high_watermark_until_it_leaves_the_in_sync_set()
     partition.stall(Time::ZERO, BrokerId(3), true);
     append(&mut partition, 3).unwrap();
     assert_eq!(partition.high_watermark(), Offset(2));
-    assert_eq!(partition.laggards_due(limit), Some(Time::from_millis(30_000)));
+    assert_eq!(partition.behind_since(), Some(Time::ZERO));
     partition.drop_laggards(Time::from_millis(29_999), limit);
     assert_eq!(partition.high_watermark(), Offset(2));
     partition.drop_laggards(Time::from_millis(30_000), limit);
     assert_eq!((partition.high_watermark(), partition.in_sync()), (Offset(5), &BROKERS[..2]));
-    assert_eq!(partition.laggards_due(limit), None);
+    assert_eq!(partition.behind_since(), None);
     partition.stall(Time::from_millis(40_000), BrokerId(3), false);
     assert_eq!(partition.in_sync(), BROKERS);
     partition.check();

@@ -33,6 +33,8 @@ enum Ending {
     Closed,
     /// The broker is dead, or the cluster gone.
     HungUp,
+    /// A produce that is not acknowledged was refused. That the connection ends is all that its producer learns of it.
+    Refused,
     /// The client sent what is no request.
     Malformed(String),
     /// The socket broke.
@@ -56,6 +58,7 @@ pub(super) async fn serve(broker: BrokerId, stream: TcpStream, from: SocketAddr,
     let mut connection = Connection { stream, buffer: BytesMut::new(), origin, owner };
     match connection.run().await {
         Ending::Closed | Ending::HungUp => {}
+        Ending::Refused => tracing::debug!(%from, "a produce without acknowledgement was refused"),
         Ending::Malformed(cause) => tracing::warn!(%from, %cause, "a malformed request: connection closed"),
         Ending::Broken(cause) => tracing::debug!(%from, %cause, "a connection broke"),
     }
@@ -88,6 +91,9 @@ impl Connection {
             Ask::Versions(frame) => self.write(frame).await?,
             Ask::Silent(request) => {
                 let answer = self.ask(client, request).await?;
+                if matches!(&answer, Answer::Produce(produced) if produced.has_refusal()) {
+                    return Err(Ending::Refused);
+                }
                 pause(&answer).await;
             }
             Ask::Cluster(request) => {

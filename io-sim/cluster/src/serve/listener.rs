@@ -1,9 +1,11 @@
 //! One broker's listener, and the connections that it took.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use evenkeel_core::model::BrokerId;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -13,12 +15,15 @@ use super::owner::Owner;
 /// How long to wait when the system has no more sockets.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How many connections may wait to be taken; tokio's own number.
+const BACKLOG: u32 = 1_024;
+
 /// A broker that takes connections.
 #[derive(Debug)]
 pub(super) struct Listening {
     /// Dropped to end it.
     _stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<Kept>>,
 }
 
 impl Listening {
@@ -27,16 +32,40 @@ impl Listening {
         Self { _stop: stop, task: tokio::spawn(accept(broker, listener, owner, stopped)) }
     }
 
-    /// Closes the listener and all its connections.
-    pub(super) async fn stop(self) {
+    /// Closes the listener and all its connections. Its port is kept, if that can be.
+    pub(super) async fn stop(self) -> Option<Kept> {
         let Self { _stop: stop, task } = self;
         drop(stop);
         // It ends by itself, or has panicked; either way it is over.
-        let _ = task.await;
+        task.await.ok().flatten()
     }
 }
 
-async fn accept(broker: BrokerId, listener: TcpListener, owner: Owner, mut stop: oneshot::Receiver<()>) {
+/// The port of a broker that is dead: nobody listens at it, and the system gives it to nobody else.
+#[derive(Debug)]
+pub(super) struct Kept(TcpSocket);
+
+impl Kept {
+    fn new(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // The broker's last connections may be there for a while yet.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self(socket))
+    }
+
+    /// Listens again.
+    pub(super) fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(BACKLOG)
+    }
+}
+
+async fn accept(
+    broker: BrokerId,
+    listener: TcpListener,
+    owner: Owner,
+    mut stop: oneshot::Receiver<()>,
+) -> Option<Kept> {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -54,6 +83,9 @@ async fn accept(broker: BrokerId, listener: TcpListener, owner: Owner, mut stop:
             },
         }
     }
+    let address = listener.local_addr();
     drop(listener);
+    let kept = address.and_then(Kept::new).ok();
     connections.shutdown().await;
+    kept
 }

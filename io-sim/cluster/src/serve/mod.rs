@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::cluster::{Cluster, ClusterConfig, Input};
 use crate::message::{BrokerAddress, Refusal, Text};
-use listener::Listening;
+use listener::{Kept, Listening};
 use owner::Owner;
 
 /// Why a cluster does not start.
@@ -34,6 +34,17 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system says.
         cause: io::Error,
+    },
+    /// There are not so many ports.
+    #[error(
+        "{brokers} brokers do not find room from port {first} on, the last one is 65535; choose a lower port, or 0 for \
+         any that are free"
+    )]
+    Ports {
+        /// The first broker's.
+        first: u16,
+        /// How many brokers.
+        brokers: u16,
     },
     /// A topic default is not legal.
     #[error("the defaults for topics are not legal: {}", .0.message.as_deref().unwrap_or_default())]
@@ -85,6 +96,15 @@ impl DevClusterBuilder {
         self
     }
 
+    /// Creates a topic when a client asks for it that is not there, with so many partitions, as Kafka does unless told
+    /// otherwise. Here it is told that there is none.
+    #[must_use]
+    pub const fn create_topics(mut self, partitions: i32) -> Self {
+        self.config.auto_create_topics = true;
+        self.config.default_partitions = partitions;
+        self
+    }
+
     /// Makes ids repeatable.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -92,7 +112,7 @@ impl DevClusterBuilder {
         self
     }
 
-    /// Everything else, [`retain`](Self::retain)'s bound included; its brokers and its start time are set by
+    /// Everything else, [`retain`](Self::retain)'s bound and [`create_topics`](Self::create_topics) included; its brokers and its start time are set by
     /// [`start`](Self::start).
     #[must_use]
     pub fn config(mut self, config: ClusterConfig) -> Self {
@@ -109,6 +129,9 @@ impl DevClusterBuilder {
         let mut addresses = BTreeMap::new();
         let mut config = self.config;
         config.brokers.clear();
+        if self.port.checked_add(self.brokers.saturating_sub(1)).is_none() {
+            return Err(StartError::Ports { first: self.port, brokers: self.brokers });
+        }
         for nth in 0..self.brokers {
             let port = if self.port == 0 { 0 } else { self.port.saturating_add(nth) };
             let wanted = SocketAddr::new(self.host, port);
@@ -124,12 +147,12 @@ impl DevClusterBuilder {
         config.started = wall_now();
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let advertised = config.brokers.iter().map(|address| (address.broker, address.clone())).collect();
-        let owner = Owner::start(Cluster::new(config, seed).map_err(StartError::Defaults)?);
+        let owner = Owner::start(Cluster::new(config, seed).map_err(StartError::Defaults)?, wall_now);
         let listening = listeners
             .into_iter()
             .map(|(broker, listener)| (broker, Listening::start(broker, listener, owner.clone())))
             .collect();
-        Ok(DevCluster { owner, addresses, advertised, listening })
+        Ok(DevCluster { owner, addresses, advertised, listening, kept: BTreeMap::new() })
     }
 }
 
@@ -178,6 +201,8 @@ pub struct DevCluster {
     addresses: BTreeMap<BrokerId, SocketAddr>,
     advertised: BTreeMap<BrokerId, BrokerAddress>,
     listening: BTreeMap<BrokerId, Listening>,
+    /// The ports of those that are dead.
+    kept: BTreeMap<BrokerId, Kept>,
 }
 
 impl DevCluster {
@@ -213,7 +238,7 @@ impl DevCluster {
     /// dead.
     pub async fn kill(&mut self, broker: BrokerId) {
         if let Some(listening) = self.listening.remove(&broker) {
-            listening.stop().await;
+            self.kept.extend(listening.stop().await.map(|kept| (broker, kept)));
             self.owner.tell(Input::BrokerDied { broker }).await;
         }
     }
@@ -221,7 +246,7 @@ impl DevCluster {
     /// Starts a broker that was killed, at the same address. Without effect if it lives.
     ///
     /// # Errors
-    /// [`StartError`] if there is no such broker, or its port has been taken meanwhile.
+    /// [`StartError`] if there is no such broker, or it cannot listen. Its port was kept meanwhile.
     pub async fn start(&mut self, broker: BrokerId) -> Result<(), StartError> {
         if self.listening.contains_key(&broker) {
             return Ok(());
@@ -230,7 +255,10 @@ impl DevCluster {
         else {
             return Err(StartError::Unknown(broker));
         };
-        let listener = listen(*address).await?;
+        let listener = match self.kept.remove(&broker).map(Kept::listen) {
+            Some(Ok(listener)) => listener,
+            Some(Err(_)) | None => listen(*address).await?,
+        };
         self.owner.tell(Input::BrokerStarted { address: advertised.clone() }).await;
         self.listening.insert(broker, Listening::start(broker, listener, self.owner.clone()));
         Ok(())

@@ -3,7 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evenkeel_core::model::PartitionId;
@@ -41,6 +41,8 @@ impl Topic {
 pub(crate) struct Topics {
     by_name: BTreeMap<Text, Topic>,
     names: BTreeMap<TopicId, Text>,
+    /// Those that share a metric's name, by that.
+    by_metric: BTreeMap<String, BTreeSet<Text>>,
 }
 
 impl Topics {
@@ -77,6 +79,15 @@ impl Topics {
         self.get_mut(topic)?.partition_mut(number)
     }
 
+    /// The first topic whose name would collide with this one.
+    pub(crate) fn colliding(&self, name: &str) -> Option<&Text> {
+        self.by_metric.get(&names::of_metric(name))?.iter().find(|other| ***other != *name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// By name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Text, &Topic)> {
         self.by_name.iter()
@@ -93,12 +104,20 @@ impl Topics {
 
     pub(crate) fn insert(&mut self, name: Text, topic: Topic) {
         self.names.insert(topic.id, Arc::clone(&name));
+        self.by_metric.entry(names::of_metric(&name)).or_default().insert(Arc::clone(&name));
         self.by_name.insert(name, topic);
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Topic> {
         let topic = self.by_name.remove(name)?;
         self.names.remove(&topic.id);
+        let metric = names::of_metric(name);
+        if let Some(alike) = self.by_metric.get_mut(&metric) {
+            alike.remove(name);
+            if alike.is_empty() {
+                self.by_metric.remove(&metric);
+            }
+        }
         Some(topic)
     }
 }

@@ -18,22 +18,32 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name == "__cluster_metadata"
 }
 
-/// Whether two names would share a metric's name, in which `.` and `_` are the same.
-pub(crate) fn collide(one: &str, other: &str) -> bool {
-    let same = |byte: u8| if byte == b'.' { b'_' } else { byte };
-    one != other && one.len() == other.len() && one.bytes().map(same).eq(other.bytes().map(same))
+/// The name of a topic's metric, in which `.` and `_` are the same. Topics that would share it collide.
+pub(crate) fn of_metric(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::TopicId;
+    use crate::topics::config::TopicConfig;
+    use crate::topics::{Topic, Topics};
+
+    fn topic() -> Topic {
+        Topic { id: TopicId(1), partitions: Vec::new(), config: TopicConfig::default() }
+    }
 
     #[test]
     fn names_that_differ_in_dots_and_underscores_only_collide() {
         for (one, other, verdict) in
             [("a.b", "a_b", true), ("a.b", "a.b", false), ("a.b", "a-b", false), ("a.b", "a_bc", false)]
         {
-            assert_eq!(collide(one, other), verdict, "{one} {other}");
+            let mut topics = Topics::default();
+            topics.insert(other.into(), topic());
+            assert_eq!(topics.colliding(one).is_some(), verdict, "{one} {other}");
+            topics.remove(other);
+            assert_eq!(topics.colliding(one), None, "{one} after {other}");
         }
         assert_eq!(check("Orders!").unwrap_err().code, ErrorCode::InvalidTopic);
     }

@@ -281,4 +281,15 @@ impl Client {
         let silent = timeout(wait, self.stream.peek(&mut [0])).await.is_err();
         self.world.note(what, if silent { "parked" } else { "answered" });
     }
+
+    /// Writes down whether the broker closes the connection, unless it takes very long.
+    pub(crate) async fn is_closed(&mut self, what: &str) {
+        const LONG: Duration = Duration::from_secs(3);
+        let outcome = match timeout(LONG, self.stream.peek(&mut [0])).await {
+            Ok(Ok(0) | Err(_)) => "closed",
+            Ok(Ok(_)) => "answered",
+            Err(_) => "open",
+        };
+        self.world.note(what, outcome);
+    }
 }

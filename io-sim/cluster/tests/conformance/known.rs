@@ -7,6 +7,15 @@ pub(crate) struct Known {
     pub(crate) why: &'static str,
 }
 
+/// What the cluster bounds and Kafka does not, or not so.
+pub(crate) const LIMITS: &[&str] = &[
+    "A request that brings records may have 100 MiB, as with Kafka (`socket.request.max.bytes`); any other may have 8 MiB. \
+     A larger one ends the connection.",
+    "All lists of a request together may have 200,000 entries. One with more ends the connection.",
+    "A batch may unpack to 128 MiB. A larger one is refused as INVALID_RECORD.",
+    "So many records are kept as fit into `retained_bytes` (`evenkeel broker --retain`), whatever topics' retention says.",
+];
+
 /// All that are known.
 pub(crate) const DIFFERENCES: &[Known] = &[
     Known {
@@ -70,6 +79,12 @@ pub(crate) const DIFFERENCES: &[Known] = &[
         why: "Kafka still finds a record that was deleted until its file goes, at a time that is not determined; the cluster does not",
     },
     Known {
+        area: "topics",
+        case: "grow_to_very_many",
+        why: "Kafka fails inside at more than 10,000 new partitions and says UNKNOWN_SERVER_ERROR; the cluster says what is wrong",
+    },
+    Known { area: "topics", case: "grow_by_very_many_in_one_request", why: "as grow_to_very_many" },
+    Known {
         area: "configurations",
         case: "describe_what_a_broker_may_change",
         why: "a cluster's own configurations are set when it starts, and it says that they are read-only",
@@ -86,7 +101,8 @@ pub(crate) const DIFFERENCES: &[Known] = &[
     },
 ];
 
-/// Whether a case is known to differ.
-pub(crate) fn is_listed(area: &str, case: &str) -> bool {
-    DIFFERENCES.iter().any(|known| known.area == area && known.case == case)
+/// Why a case differs, if it is known to.
+pub(crate) fn reason(area: &str, case: &str) -> Option<&'static str> {
+    let known = DIFFERENCES.iter().find(|known| known.area == area && known.case == case);
+    known.map(|known| known.why)
 }

@@ -31,7 +31,7 @@ impl Outcome {
         here: Result<Vec<String>, String>,
         there: Result<Vec<String>, String>,
     ) -> Self {
-        let is_listed = known::is_listed(area, case);
+        let is_listed = known::reason(area, case).is_some();
         let verdict = match (here, there) {
             (Ok(here), Ok(there)) if here == there && is_listed => Verdict::ListedInVain,
             (Ok(here), Ok(there)) if here == there => Verdict::Equal,
@@ -61,7 +61,11 @@ pub(crate) fn fail(why: &str) -> ExitCode {
 pub(crate) fn print(outcomes: &[Outcome]) {
     for outcome in outcomes {
         match &outcome.verdict {
-            Verdict::Equal | Verdict::Listed => {}
+            Verdict::Equal => {}
+            Verdict::Listed => {
+                let why = known::reason(outcome.area, outcome.case).unwrap_or_default();
+                println!("{}: {} differs, as is known: {why}\n", outcome.area, outcome.case);
+            }
             Verdict::ListedInVain => {
                 println!("{}: {} is listed as a difference, but is equal\n", outcome.area, outcome.case);
             }
@@ -146,6 +150,10 @@ pub(crate) fn write(outcomes: &[Outcome]) -> io::Result<()> {
     }
     for Known { area, case, why } in known::DIFFERENCES {
         let _ = writeln!(text, "- {area}: `{case}`: {why}");
+    }
+    text.push_str("\n## Limits of its own\n\n");
+    for limit in known::LIMITS {
+        let _ = writeln!(text, "- {limit}");
     }
     for (area, cases) in AREAS {
         let _ = writeln!(text, "\n## Cases: {area}\n");

@@ -226,3 +226,72 @@ fn an_epoch_before_all_that_are_known_ended_where_the_first_of_them_began() {
     assert_eq!(end_of(-1), Ok(None), "-1 is no epoch");
     assert_eq!(end_of(1), Ok(None));
 }
+
+#[test]
+fn a_partition_is_not_made_where_nobody_can_lead() {
+    let mut bench = Bench::new(2, |_| {});
+    bench.create_all(&["a"]);
+    bench.tell(Input::BrokerDied { broker: BrokerId(2) });
+    let on = |brokers: &[i32]| brokers.iter().copied().map(BrokerId).collect::<Vec<_>>();
+    let dead = Some(ErrorCode::InvalidReplicaAssignment);
+    for (name, brokers, told) in [("t", &[2][..], dead), ("u", &[2, 1], None), ("v", &[1, 2], None)] {
+        let assignment = vec![(PartitionId(0), on(brokers))];
+        let new = NewTopic {
+            name: name.into(),
+            partitions: None,
+            replication: None,
+            assignment,
+            configs: Vec::new(),
+        };
+        let request = CreateTopicsRequest { topics: vec![new], validate_only: false };
+        let Answer::CreateTopics(answer) = bench.answer(request) else { panic!("no answer") };
+        assert_eq!(code(&answer.topics[0].1), told, "{brokers:?}");
+    }
+    let more = MorePartitions { name: "a".into(), count: 2, assignment: Some(vec![on(&[2])]) };
+    let request = CreatePartitionsRequest { topics: vec![more], validate_only: false };
+    let Answer::CreatePartitions(answer) = bench.answer(request) else { panic!("no answer") };
+    assert_eq!(code(&answer.topics[0].1), dead);
+    let mut partitions = bench.cluster.topics.iter().flat_map(|(_, topic)| &topic.partitions);
+    assert!(partitions.all(|partition| partition.leader().is_some()));
+}
+
+#[test]
+fn a_request_makes_so_many_partitions_and_no_more() {
+    let mut bench = Bench::new(1, |_| {});
+    let of = |nth: usize| NewTopic {
+        name: format!("t{nth}").into(),
+        partitions: Some(9_000),
+        replication: Some(1),
+        assignment: Vec::new(),
+        configs: Vec::new(),
+    };
+    let request = CreateTopicsRequest { topics: (0..1_000).map(of).collect(), validate_only: false };
+    let Answer::CreateTopics(answer) = bench.answer(request) else { panic!("no answer") };
+    assert_eq!(answer.topics.len(), 1_000);
+    assert!(answer.topics.iter().all(|(_, told)| code(told) == Some(ErrorCode::PolicyViolation)));
+    assert!(bench.cluster.topics.is_empty());
+    bench.create_all(&["a", "b"]);
+    let more = |name: &str| MorePartitions { name: name.into(), count: 6_001, assignment: None };
+    let request = CreatePartitionsRequest { topics: vec![more("a"), more("b")], validate_only: false };
+    let Answer::CreatePartitions(answer) = bench.answer(request) else { panic!("no answer") };
+    let told: Vec<_> = answer.topics.iter().map(|(_, told)| code(told)).collect();
+    assert_eq!(told, [None, Some(ErrorCode::PolicyViolation)]);
+}
+
+#[test]
+fn a_partition_that_none_in_sync_can_lead_is_led_once_its_topic_allows_another() {
+    let mut bench = Bench::new(3, |_| {});
+    bench.create("t", 2, &[]);
+    bench.tell(Input::BrokerDied { broker: BrokerId(2) });
+    bench.produce(1, Acks::All, &["a"]);
+    bench.tell(Input::BrokerDied { broker: BrokerId(1) });
+    let address = BrokerAddress { broker: BrokerId(2), host: "h".into(), port: 9_000 };
+    bench.tell(Input::BrokerStarted { address });
+    let leader = |bench: &Bench| bench.cluster.topics.partition("t", PartitionId(0)).unwrap().leader();
+    assert_eq!(leader(&bench), None);
+    let change = ("unclean.leader.election.enable".into(), ConfigChange::Set("true".into()));
+    let resources = vec![(Resource::Topic("t".into()), vec![change])];
+    let id = bench.ask(2, AlterConfigsRequest { resources, replace: false, validate_only: false });
+    assert!(!bench.is_parked(id));
+    assert_eq!(leader(&bench), Some(BrokerId(2)));
+}

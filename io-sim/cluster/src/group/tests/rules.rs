@@ -294,3 +294,18 @@ fn who_is_taken_out_while_it_joins_has_no_id_any_more() {
         assert_eq!((&*answer.member, answer.outcome.as_ref().err()), ("", Some(&ErrorCode::UnknownMemberId)));
     }
 }
+
+#[test]
+fn a_client_that_names_very_many_protocols_costs_the_others_nothing() {
+    let named = |number: u32| (Text::from(format!("p{number}")), Bytes::new());
+    let many: Vec<_> = (0..50_000).map(named).collect();
+    let mut bench = Bench::new();
+    let first = bench.join("", |join| join.protocols.clone_from(&many));
+    let leader = bench.member(first);
+    // Looked for one by one it would be 2,500,000,000 comparisons.
+    bench.join("", |join| join.protocols = many.iter().rev().cloned().collect());
+    let again = bench.join(&leader, |join| join.protocols.clone_from(&many));
+    assert_eq!(bench.answer(again), "leads 2 of 2");
+    assert_eq!(bench.group.protocol, Some("p0".into()), "of equals the leader's first");
+    bench.join("", |join| join.protocols = vec![named(50_000)]);
+}

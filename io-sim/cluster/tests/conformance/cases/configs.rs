@@ -66,9 +66,9 @@ list![
     a_timestamp_type_is_obeyed_once_it_is_set,
 ];
 
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-const SET: i8 = 0;
+pub(super) const SET: i8 = 0;
 const RESET: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
@@ -76,11 +76,11 @@ const SUBTRACT: i8 = 3;
 /// What most cases look at afterwards.
 const WATCHED: &[&str] = &["cleanup.policy", "retention.ms", "max.message.bytes"];
 
-fn text(text: &str) -> StrBytes {
+pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn describe(kind: i8, name: &StrBytes, configs: Option<&[&str]>) -> DescribeConfigsRequest {
+pub(super) fn describe(kind: i8, name: &StrBytes, configs: Option<&[&str]>) -> DescribeConfigsRequest {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(kind)
         .with_resource_name(name.clone())
@@ -88,7 +88,7 @@ fn describe(kind: i8, name: &StrBytes, configs: Option<&[&str]>) -> DescribeConf
     DescribeConfigsRequest::default().with_resources(vec![resource])
 }
 
-fn changes(
+pub(super) fn changes(
     kind: i8,
     name: &StrBytes,
     changes: &[(&str, i8, Option<&str>)],
@@ -140,7 +140,7 @@ async fn settle(client: &mut Client, topic: &StrBytes) {
 }
 
 /// Configurations stand in no order. Left out are those that Kafka's own set-up sets.
-fn by_name(answer: &mut DescribeConfigsResponse) {
+pub(super) fn by_name(answer: &mut DescribeConfigsResponse) {
     for resource in &mut answer.results {
         let is_set_up = |name: &str| name == "segment.bytes" || name == "min.insync.replicas";
         resource.configs.retain(|config| !is_set_up(&config.name));

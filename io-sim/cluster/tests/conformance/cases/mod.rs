@@ -9,6 +9,7 @@ mod members;
 mod offsets;
 mod produce;
 mod topics;
+mod values;
 
 use crate::Case;
 
@@ -18,6 +19,7 @@ pub(crate) const AREAS: &[(&str, &[Case])] = &[
     ("list offsets", lists::CASES),
     ("topics", topics::CASES),
     ("configurations", configs::CASES),
+    ("values", values::CASES),
     ("cluster", cluster::CASES),
     ("groups", groups::CASES),
     ("members", members::CASES),

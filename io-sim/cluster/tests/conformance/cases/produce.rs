@@ -14,6 +14,9 @@ list![
     acks_one,
     acks_all,
     acks_none,
+    acks_none_for_an_unknown_topic,
+    acks_none_of_a_bad_batch,
+    acks_none_with_one_partition_wrong,
     acks_that_do_not_exist,
     unknown_topic,
     unknown_partition,
@@ -83,6 +86,33 @@ async fn acks_none(world: World) {
     let topic = client.topic("t", 1, &[]).await;
     client.send_unanswered(&produce(&topic, 0, 0, Batch::of(3).bytes())).await;
     // The next answer is the next request's.
+    client.ask(list_offsets(&topic, 0, LATEST)).await;
+}
+
+async fn acks_none_for_an_unknown_topic(world: World) {
+    let mut client = world.client().await;
+    client.send_unanswered(&produce(&world.name("t"), 0, 0, Batch::of(1).bytes())).await;
+    client.is_closed("a topic that there is not").await;
+}
+
+async fn acks_none_of_a_bad_batch(world: World) {
+    let mut client = world.client().await;
+    let topic = client.topic("t", 1, &[]).await;
+    let bad = Batch { spoil_crc: 1, ..Batch::of(2) };
+    client.send_unanswered(&produce(&topic, 0, 0, bad.bytes())).await;
+    client.is_closed("a wrong sum").await;
+}
+
+async fn acks_none_with_one_partition_wrong(world: World) {
+    let mut client = world.client().await;
+    let topic = client.topic("t", 1, &[]).await;
+    let mut request = produce(&topic, 0, 0, Batch::of(2).bytes());
+    let more = produce(&topic, 1, 0, Batch::of(2).bytes());
+    request.topic_data[0].partition_data.extend(more.topic_data[0].partition_data.clone());
+    client.send_unanswered(&request).await;
+    client.is_closed("one partition that there is not").await;
+    // What could be appended was.
+    let mut client = world.client().await;
     client.ask(list_offsets(&topic, 0, LATEST)).await;
 }
 

@@ -29,6 +29,8 @@ list![
     create_with_names_that_collide,
     create_an_internal_topic,
     create_without_partitions,
+    create_with_very_many_partitions,
+    create_very_many_partitions_in_one_request,
     create_with_too_many_replicas,
     create_without_replicas,
     create_with_an_assignment,
@@ -59,6 +61,8 @@ list![
     grow_to_the_same,
     grow_to_fewer,
     grow_to_none,
+    grow_to_very_many,
+    grow_by_very_many_in_one_request,
     grow_an_unknown_one,
     grow_only_validated,
     grow_twice_in_one_request,
@@ -207,6 +211,32 @@ async fn create_without_partitions(world: World) {
     let mut client = world.client().await;
     client.ask(create(&world.name("t"), 0, 1, &[])).await;
     client.ask(create(&world.name("t"), -2, 1, &[])).await;
+}
+
+async fn create_with_very_many_partitions(world: World) {
+    let mut client = world.client().await;
+    client.ask(create(&world.name("t"), 10_001, 1, &[]).with_validate_only(true)).await;
+    client.ask(create(&world.name("t"), 10_001, 1, &[])).await;
+    client.ask(create(&world.name("t"), i32::MAX, 1, &[])).await;
+}
+
+async fn create_very_many_partitions_in_one_request(world: World) {
+    let mut client = world.client().await;
+    let of = |name: &str, partitions| {
+        topic(&world.name(name)).with_num_partitions(partitions).with_replication_factor(1)
+    };
+    for second in [9_000, 9_999, 10_001] {
+        let request = topics(vec![of("t", 1), of("u", second)]).with_validate_only(true);
+        client.prepare(request.clone()).await;
+        client.ask(topics(request.topics).with_validate_only(second < 9_999)).await;
+    }
+    // What is wrong otherwise is not looked at; what is given no number counts as the default, and each name once more.
+    client.ask(topics(vec![of("t", 0), of("u", 10_001), topic(&world.name("a b"))])).await;
+    client.ask(topics(vec![topic(&world.name("t")), of("u", 10_000)])).await;
+    client.ask(topics(vec![of("t", 6_000), of("t", 6_000)])).await;
+    client.ask(topics(vec![of("t", -3), of("u", 10_002)])).await;
+    let many: Vec<_> = (0..10_000).map(|number| (number, &[1][..])).collect();
+    client.ask(topics(vec![of("t", 1), assigned(&world.name("u"), &many)])).await;
 }
 
 async fn create_with_too_many_replicas(world: World) {
@@ -449,6 +479,22 @@ async fn grow_to_none(world: World) {
     let name = client.topic("t", 2, &[]).await;
     client.ask(more(&name, 0)).await;
     client.ask(more(&name, -1)).await;
+}
+
+async fn grow_to_very_many(world: World) {
+    let mut client = world.client().await;
+    let name = client.topic("t", 1, &[]).await;
+    for count in [10_000, 10_001, 10_002] {
+        client.ask(more(&name, count).with_validate_only(true)).await;
+    }
+}
+
+async fn grow_by_very_many_in_one_request(world: World) {
+    let mut client = world.client().await;
+    let names = [client.topic("t", 1, &[]).await, client.topic("u", 1, &[]).await];
+    let mut request = more(&names[0], 6_000).with_validate_only(true);
+    request.topics.extend(more(&names[1], 6_000).topics);
+    client.ask(request).await;
 }
 
 async fn grow_an_unknown_one(world: World) {
