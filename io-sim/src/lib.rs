@@ -18,10 +18,10 @@ pub mod explore;
 pub mod faults;
 pub mod history;
 pub mod network;
-pub mod seed;
 pub mod step;
 pub mod trace;
 pub mod world;
 
+pub use evenkeel_cluster::faults::seed;
 pub use explore::explore;
 pub use world::{SimTx, Table};
