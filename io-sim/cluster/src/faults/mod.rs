@@ -4,13 +4,17 @@
 //! connections to reset, a database's proxy has COMMITs to lose. All of them share this: the [`seed`] and its named
 //! streams, and the [`plan`]'s text. A vocabulary is two types, one of chances and one of strokes.
 
+mod brief;
 mod dice;
 pub mod plan;
+mod schedule;
 pub mod seed;
 mod span;
 
+pub use brief::{Brief, BriefError};
 pub use dice::Dice;
 pub use plan::{Chance, Occasion, Plan, PlanError, Stroke, Weather};
+pub use schedule::{Moment, Schedule};
 pub use seed::{Draw, Rate, Seed, Stream};
 pub use span::Span;
 
