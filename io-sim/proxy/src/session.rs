@@ -96,7 +96,8 @@ impl Session {
         if is_ready {
             self.open = self.open.saturating_sub(1);
         }
-        self.committed |= matches!(&piece, Piece::Message(b'C', bytes) if bytes.get(5..) == Some(b"COMMIT\0"));
+        self.committed |=
+            matches!(&piece, Piece::Message(b'C', bytes) if bytes.get(5..) == Some(b"COMMIT\0"));
         let bytes = piece.into_bytes();
         match self.planned {
             Planned::Nothing => Reply::Pass(vec![bytes]),
@@ -222,6 +223,9 @@ mod tests {
         session.from_client(piece(b'Q', b"select 1\0"));
         session.plan(Planned::Tear(999));
         let whole = message(b'T', b"columns");
-        assert_eq!(session.from_server(piece(b'T', b"columns")), Reply::Cut(whole[..whole.len() - 1].to_vec().into()));
+        assert_eq!(
+            session.from_server(piece(b'T', b"columns")),
+            Reply::Cut(whole[..whole.len() - 1].to_vec().into())
+        );
     }
 }
