@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(240);
 /// What every broker does all day long.
 const BAD_DAY: &str = "
     seed 11
-    chance slow 0.5%
+    chance slow 0.2%
     chance reset 1%
     chance reply-torn 1%
     chance refused 10%
@@ -26,7 +26,7 @@ const BAD_DAY: &str = "
     chance not-leader 2%
     chance coordinator-loading 5%
     chance not-coordinator 5%
-    chance no-coordinator 40%
+    chance no-coordinator 70%
     chance rebalance-in-progress 10%
     chance commit-applied 10%
     at 1s move-leader partition 0 to 2
