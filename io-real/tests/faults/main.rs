@@ -1,9 +1,12 @@
 //! Unchanged handlers on a bad day: the bus over the real wire, on brokers and a database that misbehave by plan.
 
+#![allow(clippy::print_stdout, reason = "what struck is worth reading")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 mod cli;
+mod drawn;
 mod planted;
 mod postgres;
 mod shop;

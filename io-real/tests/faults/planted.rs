@@ -33,7 +33,7 @@ async fn a_doubled_charge() {
     let bootstrap = kafka.bootstrap();
     let customers = Bus::builder("customers").kafka(Kafka::new([bootstrap.clone()])).open().await.unwrap();
     customers.ensure_topic(ORDERS, 4, []).await.unwrap();
-    let (books, proxy, url) = through_a_proxy(LOST_COMMITS).await;
+    let (books, proxy, url) = through_a_proxy(LOST_COMMITS.parse().unwrap()).await;
     let mut customers = Customers { bus: &customers, sent: 0 };
 
     let running = service(&bootstrap, &url, || Outside(books.clone())).await;

@@ -5,7 +5,7 @@ use evenkeel::runtime::TokioRuntime;
 use evenkeel::{Bus, Event, Kafka, PgTx, Postgres};
 use evenkeel_cluster::DevCluster;
 use evenkeel_core::model::TxHandler;
-use evenkeel_proxy::Proxy;
+use evenkeel_proxy::{DatabasePlan, Proxy};
 use sqlx::PgPool;
 
 use super::shop::{Books, Count, Customers, GROUP, ORDERS, TABLE};
@@ -27,7 +27,7 @@ const BAD_CONNECTIONS: &str = "
 
 pub(super) type Running = evenkeel::Running<TokioRuntime, KafkaClient, Postgres>;
 
-async fn charge(tx: &mut PgTx, event: Event<u64>) -> evenkeel::Result<()> {
+pub(super) async fn charge(tx: &mut PgTx, event: Event<u64>) -> evenkeel::Result<()> {
     sqlx::query("insert into charges (order_number) values ($1)")
         .bind(event.payload as i64)
         .execute(&mut **tx)
@@ -36,13 +36,13 @@ async fn charge(tx: &mut PgTx, event: Event<u64>) -> evenkeel::Result<()> {
 }
 
 /// A database for one test: books that are read past the proxy, the proxy, and the URL that leads through it.
-pub(super) async fn through_a_proxy(plan: &str) -> (PgPool, Proxy, String) {
+pub(super) async fn through_a_proxy(plan: DatabasePlan) -> (PgPool, Proxy, String) {
     let url = services::postgres().await;
     let books = PgPool::connect(&url).await.unwrap();
     sqlx::query(TABLE).execute(&books).await.unwrap();
     let (_, host) = url.split_once('@').expect("the URL names a user");
     let (host, _) = host.split_once('/').expect("the URL names a database");
-    let proxy = Proxy::start("127.0.0.1:0", host, plan.parse().unwrap()).await.unwrap();
+    let proxy = Proxy::start("127.0.0.1:0", host, plan).await.unwrap();
     let through = url.replace(host, &proxy.address().to_string());
     (books, proxy, through)
 }
@@ -55,7 +55,7 @@ where
     loop {
         match start(bootstrap, url, charge()).await {
             Ok(running) => return running,
-            Err(error) => eprintln!("started again: {error}"),
+            Err(error) => println!("started again: {error}"),
         }
     }
 }
@@ -75,9 +75,9 @@ async fn a_bad_day() {
     let bootstrap = kafka.bootstrap();
     let customers = Bus::builder("customers").kafka(Kafka::new(bootstrap.split(','))).open().await.unwrap();
     while let Err(error) = customers.ensure_topic(ORDERS, 4, []).await {
-        eprintln!("created again: {error}");
+        println!("created again: {error}");
     }
-    let (books, proxy, url) = through_a_proxy(BAD_CONNECTIONS).await;
+    let (books, proxy, url) = through_a_proxy(BAD_CONNECTIONS.parse().unwrap()).await;
     let mut customers = Customers { bus: &customers, sent: 0 };
 
     let services = [service(&bootstrap, &url, || charge).await, service(&bootstrap, &url, || charge).await];
@@ -95,8 +95,8 @@ async fn a_bad_day() {
     customers.wave().await;
     let count = books.charged(customers.sent).await;
     let _comes_never = last.shutdown().await;
-    eprintln!("{count:?} of {}, after {:?}", customers.sent, kafka.struck().await);
-    eprintln!("and {:?}", proxy.struck().await);
+    println!("{count:?} of {}, after {:?}", customers.sent, kafka.struck().await);
+    println!("and {:?}", proxy.struck().await);
     assert_eq!(count, Count { charges: customers.sent, orders: customers.sent });
 }
 

@@ -33,7 +33,7 @@ async fn service(bootstrap: &str, database: Sqlite) -> Running {
         match started {
             Ok(running) => return running,
             // As a supervisor would.
-            Err(error) => eprintln!("started again: {error}"),
+            Err(error) => println!("started again: {error}"),
         }
     }
 }
@@ -43,7 +43,7 @@ async fn a_bad_day() {
     let bootstrap = kafka.bootstrap();
     let customers = Bus::builder("customers").kafka(Kafka::new(bootstrap.split(','))).open().await.unwrap();
     while let Err(error) = customers.ensure_topic(ORDERS, 4, []).await {
-        eprintln!("created again: {error}");
+        println!("created again: {error}");
     }
     let database = Sqlite::open(sqlite_file()).await.unwrap();
     sqlx::query(TABLE).execute(database.pool()).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_bad_day() {
     customers.wave().await;
     let count = books.charged(customers.sent).await;
     let _comes_never = last.shutdown().await;
-    eprintln!("{count:?} of {}, after {:?}", customers.sent, kafka.struck().await);
+    println!("{count:?} of {}, after {:?}", customers.sent, kafka.struck().await);
     assert_eq!(count, Count { charges: customers.sent, orders: customers.sent });
 }
 

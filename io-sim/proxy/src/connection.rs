@@ -112,7 +112,7 @@ async fn up(
 ) -> Result<(), Ending> {
     loop {
         while let Some(piece) = frames.next()? {
-            let order = session.lock().await.from_client(piece);
+            let order = session.lock().await.ordered(piece);
             let bytes = match order {
                 Order::Pass(bytes) => bytes,
                 Order::Statement(bytes) => {
@@ -160,7 +160,7 @@ async fn down(
     let mut frames = Frames::default();
     loop {
         while let Some(piece) = frames.next()? {
-            let reply = session.lock().await.from_server(piece);
+            let reply = session.lock().await.replied(piece);
             sabotage.until(|way| way != Way::Silent).await;
             match reply {
                 Reply::Pass(pieces) => write_all(&mut client, pieces).await?,

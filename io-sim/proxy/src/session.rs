@@ -57,7 +57,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Something for the server.
-    pub(crate) fn from_client(&mut self, piece: Piece) -> Order {
+    pub(crate) fn ordered(&mut self, piece: Piece) -> Order {
         let Piece::Message(letter, bytes) = piece else { return Order::Pass(piece.into_bytes()) };
         let body = bytes.slice(5..);
         let is_commit = match letter {
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Something for the client.
-    pub(crate) fn from_server(&mut self, piece: Piece) -> Reply {
+    pub(crate) fn replied(&mut self, piece: Piece) -> Reply {
         let is_ready = matches!(piece, Piece::Message(b'Z', _));
         if is_ready {
             self.open = self.open.saturating_sub(1);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn is_order_to_commit(session: &mut Session, letter: u8, body: &[u8]) -> bool {
-        matches!(session.from_client(piece(letter, body)), Order::Commit(_))
+        matches!(session.ordered(piece(letter, body)), Order::Commit(_))
     }
 
     #[test]
@@ -177,54 +177,54 @@ mod tests {
             let body = format!("{sql}\0");
             assert_eq!(is_order_to_commit(&mut session, b'Q', body.as_bytes()), expected, "{sql:?}");
         }
-        session.from_client(piece(b'P', b"c\0commit\0\0\0"));
-        session.from_client(piece(b'P', b"s\0select 1\0\0\0"));
-        session.from_client(piece(b'B', b"\0c\0\0\0\0\0\0\0"));
+        session.ordered(piece(b'P', b"c\0commit\0\0\0"));
+        session.ordered(piece(b'P', b"s\0select 1\0\0\0"));
+        session.ordered(piece(b'B', b"\0c\0\0\0\0\0\0\0"));
         assert!(is_order_to_commit(&mut session, b'E', b"\0\0\0\0\0"));
-        session.from_client(piece(b'B', b"\0s\0\0\0\0\0\0\0"));
+        session.ordered(piece(b'B', b"\0s\0\0\0\0\0\0\0"));
         assert!(!is_order_to_commit(&mut session, b'E', b"\0\0\0\0\0"));
     }
 
     #[test]
     fn the_reply_to_commit_is_lost_only_once_the_server_has_committed() {
         let mut session = Session::default();
-        session.from_client(piece(b'Q', b"commit\0"));
+        session.ordered(piece(b'Q', b"commit\0"));
         session.plan(Planned::LoseCommit);
-        assert_eq!(session.from_server(piece(b'C', b"CLOSE CURSOR\0")), Reply::Pass(vec![]));
-        assert_eq!(session.from_server(piece(b'C', b"COMMIT\0")), Reply::Pass(vec![]));
-        assert_eq!(session.from_server(piece(b'Z', b"I")), Reply::Cut(Bytes::new()));
+        assert_eq!(session.replied(piece(b'C', b"CLOSE CURSOR\0")), Reply::Pass(vec![]));
+        assert_eq!(session.replied(piece(b'C', b"COMMIT\0")), Reply::Pass(vec![]));
+        assert_eq!(session.replied(piece(b'Z', b"I")), Reply::Cut(Bytes::new()));
     }
 
     #[test]
     fn what_was_rolled_back_instead_is_answered_late_and_whole() {
         let mut session = Session::default();
-        session.from_client(piece(b'Q', b"commit\0"));
+        session.ordered(piece(b'Q', b"commit\0"));
         session.plan(Planned::LoseCommit);
-        assert_eq!(session.from_server(piece(b'C', b"ROLLBACK\0")), Reply::Pass(vec![]));
+        assert_eq!(session.replied(piece(b'C', b"ROLLBACK\0")), Reply::Pass(vec![]));
         let kept = vec![message(b'C', b"ROLLBACK\0").into(), message(b'Z', b"I").into()];
-        assert_eq!(session.from_server(piece(b'Z', b"I")), Reply::Pass(kept));
+        assert_eq!(session.replied(piece(b'Z', b"I")), Reply::Pass(kept));
         let next: Bytes = message(b'Z', b"I").into();
-        assert_eq!(session.from_server(piece(b'Z', b"I")), Reply::Pass(vec![next]));
+        assert_eq!(session.replied(piece(b'Z', b"I")), Reply::Pass(vec![next]));
     }
 
     #[test]
     fn a_statement_before_it_on_the_same_connection_is_waited_for() {
         let mut session = Session::default();
-        session.from_client(piece(b'Q', b"select 1\0"));
-        session.from_client(piece(b'Q', b"insert\0"));
+        session.ordered(piece(b'Q', b"select 1\0"));
+        session.ordered(piece(b'Q', b"insert\0"));
         session.plan(Planned::Lose);
-        assert_eq!(session.from_server(piece(b'Z', b"T")), Reply::Pass(vec![]));
-        assert_eq!(session.from_server(piece(b'Z', b"T")), Reply::Cut(Bytes::new()));
+        assert_eq!(session.replied(piece(b'Z', b"T")), Reply::Pass(vec![]));
+        assert_eq!(session.replied(piece(b'Z', b"T")), Reply::Cut(Bytes::new()));
     }
 
     #[test]
     fn a_torn_reply_ends_within_its_message() {
         let mut session = Session::default();
-        session.from_client(piece(b'Q', b"select 1\0"));
+        session.ordered(piece(b'Q', b"select 1\0"));
         session.plan(Planned::Tear(999));
         let whole = message(b'T', b"columns");
         assert_eq!(
-            session.from_server(piece(b'T', b"columns")),
+            session.replied(piece(b'T', b"columns")),
             Reply::Cut(whole[..whole.len() - 1].to_vec().into())
         );
     }

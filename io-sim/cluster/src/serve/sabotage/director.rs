@@ -11,11 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::decide::{Action, Fate, Input, Matter, Saboteur};
-use super::scene::{Aim, Scene};
+use super::scene::{self, Aim, Replica, Scene};
 use super::words::{BrokerChance, BrokerPlan, BrokerStroke};
 use crate::cluster::Input as Event;
 use crate::faults::plan::Chance as _;
 use crate::faults::{Moment, Occasion};
+use crate::message::{LeaveGroupRequest, LeavingMember};
 use crate::serve::site::Site;
 use crate::wire::Api;
 
@@ -84,7 +85,7 @@ struct Director {
 enum Undo {
     Start(BrokerId),
     Join(BrokerId),
-    Tell(Event),
+    Copy(Replica),
 }
 
 impl Director {
@@ -168,12 +169,22 @@ impl Director {
                 });
                 Some(Undo::Join(broker))
             }
-            Aim::Tell { event, undo } => {
-                owner.tell(event).await;
-                undo.map(Undo::Tell)
+            Aim::Stall(replica) => {
+                owner.tell(replica.clone().copies(false)).await;
+                Some(Undo::Copy(replica))
             }
-            Aim::Ask { broker, request } => {
-                super::scene::ask(&owner, broker, request).await;
+            Aim::Lead(replica) => {
+                owner.tell(replica.leads()).await;
+                None
+            }
+            Aim::Coordinate { group, by } => {
+                owner.tell(Event::MoveCoordinator { group, to: by }).await;
+                None
+            }
+            Aim::Evict { group, coordinator, member } => {
+                let members = vec![LeavingMember { member, instance: None }];
+                // Whatever comes of it: the member may have left meanwhile.
+                let _ = scene::ask(&owner, coordinator, LeaveGroupRequest { group, members }.into()).await;
                 None
             }
         }
@@ -197,9 +208,9 @@ impl Director {
             Undo::Join(broker) => self.isolate.send_modify(|isolated| {
                 isolated.remove(&broker);
             }),
-            Undo::Tell(event) => {
+            Undo::Copy(replica) => {
                 let owner = self.site.lock().await.owner();
-                owner.tell(event).await;
+                owner.tell(replica.copies(true)).await;
             }
         }
     }

@@ -7,22 +7,47 @@ use evenkeel_core::model::{BrokerId, PartitionId};
 use super::words::BrokerStroke;
 use crate::cluster::Input;
 use crate::message::{
-    Answer, DescribeGroupsRequest, LeaveGroupRequest, LeavingMember, ListGroupsRequest, MetadataRequest,
-    Origin, Request, Text,
+    Answer, DescribeGroupsRequest, ListGroupsRequest, MetadataRequest, Origin, Request, Text,
 };
 use crate::serve::owner::Owner;
 
-/// What a stroke is aimed at, and what is done there.
-#[derive(Debug, Clone, PartialEq)]
+/// What a stroke is aimed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Aim {
     /// A broker dies.
     Kill(BrokerId),
     /// A broker goes silent.
     Isolate(BrokerId),
-    /// The cluster is told something, and something else when that is over.
-    Tell { event: Input, undo: Option<Input> },
-    /// A broker is asked something, as by a client.
-    Ask { broker: BrokerId, request: Request },
+    /// A follower stops copying.
+    Stall(Replica),
+    /// A replica is to lead.
+    Lead(Replica),
+    /// A broker is to coordinate a group.
+    Coordinate { group: Text, by: BrokerId },
+    /// A coordinator throws a member out.
+    Evict { group: Text, coordinator: BrokerId, member: Text },
+}
+
+/// A partition's copy on a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replica {
+    pub(super) topic: Text,
+    pub(super) partition: PartitionId,
+    pub(super) broker: BrokerId,
+}
+
+impl Replica {
+    /// The replica stops copying, or goes on.
+    pub(super) fn copies(self, runs: bool) -> Input {
+        let Self { topic, partition, broker } = self;
+        Input::Replication { topic, partition, broker, runs }
+    }
+
+    /// The replica leads.
+    pub(super) fn leads(self) -> Input {
+        let Self { topic, partition, broker } = self;
+        Input::MoveLeader { topic, partition, to: broker }
+    }
 }
 
 impl fmt::Display for Aim {
@@ -30,21 +55,14 @@ impl fmt::Display for Aim {
         match self {
             Self::Kill(broker) => write!(f, "broker {broker} dies"),
             Self::Isolate(broker) => write!(f, "broker {broker} goes silent"),
-            Self::Tell { event: Input::MoveLeader { topic, partition, to }, .. } => {
-                write!(f, "broker {to} is to lead {topic}/{partition}")
-            }
-            Self::Tell { event: Input::MoveCoordinator { group, to }, .. } => {
-                write!(f, "broker {to} coordinates {group}")
-            }
-            Self::Tell { event: Input::Replication { topic, partition, broker, .. }, .. } => {
+            Self::Stall(Replica { topic, partition, broker }) => {
                 write!(f, "broker {broker} stops copying {topic}/{partition}")
             }
-            Self::Tell { event, .. } => write!(f, "{event:?}"),
-            Self::Ask { request: Request::LeaveGroup(LeaveGroupRequest { group, members }), .. } => {
-                let members: Vec<&str> = members.iter().map(|member| &*member.member).collect();
-                write!(f, "{} is thrown out of {group}", members.join(", "))
+            Self::Lead(Replica { topic, partition, broker }) => {
+                write!(f, "broker {broker} is to lead {topic}/{partition}")
             }
-            Self::Ask { broker, request } => write!(f, "broker {broker} is asked {request:?}"),
+            Self::Coordinate { group, by } => write!(f, "broker {by} is to coordinate {group}"),
+            Self::Evict { group, coordinator: _, member } => write!(f, "{member} is thrown out of {group}"),
         }
     }
 }
@@ -103,30 +121,27 @@ impl Scene {
         if self.brokers.contains(&wanted) { Some(wanted) } else { nth(&self.brokers, id).copied() }
     }
 
+    fn replica(&self, partition: u16, broker: u16) -> Option<Replica> {
+        let (topic, partition) = nth(&self.partitions, partition)?.clone();
+        Some(Replica { topic, partition, broker: self.broker(broker)? })
+    }
+
     /// What a stroke is aimed at; `None` if there is nothing of the kind.
     pub(super) fn aim(&self, stroke: BrokerStroke) -> Option<Aim> {
         Some(match stroke {
             BrokerStroke::KillBroker { broker, .. } => Aim::Kill(self.broker(broker)?),
             BrokerStroke::IsolateBroker { broker, .. } => Aim::Isolate(self.broker(broker)?),
             BrokerStroke::StallReplica { partition, broker, .. } => {
-                let (topic, partition) = nth(&self.partitions, partition)?.clone();
-                let broker = self.broker(broker)?;
-                let stall = |runs| Input::Replication { topic: topic.clone(), partition, broker, runs };
-                Aim::Tell { event: stall(false), undo: Some(stall(true)) }
+                Aim::Stall(self.replica(partition, broker)?)
             }
-            BrokerStroke::MoveLeader { partition, to } => {
-                let (topic, partition) = nth(&self.partitions, partition)?.clone();
-                Aim::Tell { event: Input::MoveLeader { topic, partition, to: self.broker(to)? }, undo: None }
-            }
+            BrokerStroke::MoveLeader { partition, to } => Aim::Lead(self.replica(partition, to)?),
             BrokerStroke::MoveCoordinator { group, to } => {
-                let group = nth(&self.groups, group)?.name.clone();
-                Aim::Tell { event: Input::MoveCoordinator { group, to: self.broker(to)? }, undo: None }
+                Aim::Coordinate { group: nth(&self.groups, group)?.name.clone(), by: self.broker(to)? }
             }
             BrokerStroke::Evict { group, member } => {
                 let Group { name, coordinator, members } = nth(&self.groups, group)?;
-                let leaving = LeavingMember { member: nth(members, member)?.clone(), instance: None };
-                let request = LeaveGroupRequest { group: name.clone(), members: vec![leaving] };
-                Aim::Ask { broker: *coordinator, request: request.into() }
+                let member = nth(members, member)?.clone();
+                Aim::Evict { group: name.clone(), coordinator: *coordinator, member }
             }
         })
     }
@@ -164,7 +179,7 @@ mod tests {
             ("isolate-broker 4 for 1s", "broker 2 goes silent"),
             ("move-leader partition 3 to 1", "broker 1 is to lead orders/1"),
             ("stall-replica partition 2 broker 2 for 1s", "broker 2 stops copying orders/0"),
-            ("move-coordinator group 9 to 2", "broker 2 coordinates billing"),
+            ("move-coordinator group 9 to 2", "broker 2 is to coordinate billing"),
             ("evict group 0 member 5", "m is thrown out of billing"),
         ] {
             let words: Vec<_> = written.split(' ').collect();
