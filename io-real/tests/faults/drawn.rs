@@ -9,9 +9,9 @@ use evenkeel_cluster::DevCluster;
 use evenkeel_cluster::faults::{Brief, Seed};
 use evenkeel_cluster::serve::sabotage;
 
-use super::SOON;
 use super::postgres::{charge, service, through_a_proxy};
 use super::shop::{Books, Count, Customers, ORDERS};
+use super::{SOON, again};
 
 /// How long faults go on.
 const ACTIVE: Duration = Duration::from_secs(10);
@@ -29,13 +29,13 @@ async fn day(seed: u64) {
             let kafka = Kafka::new(bootstrap.split(','));
             match Bus::builder("customers").kafka(kafka).open().await {
                 Ok(bus) => break bus,
-                Err(error) => println!("opened again: {error}"),
+                Err(error) => again(error).await,
             }
         }
     };
     let customers = opened.await;
     while let Err(error) = customers.ensure_topic(ORDERS, 4, []).await {
-        println!("created again: {error}");
+        again(error).await;
     }
     let mut customers = Customers { bus: &customers, sent: 0 };
     let services = [service(&bootstrap, &url, || charge).await, service(&bootstrap, &url, || charge).await];

@@ -41,6 +41,12 @@ const BAD_DAY: &str = "
     at 6s stall-replica partition 2 broker 2 for 0.5s
 ";
 
+/// Whoever watches over services waits a little before it starts one again.
+async fn again(cause: impl std::fmt::Display) {
+    println!("again: {cause}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
 /// What of a plan has not struck yet.
 fn missing(plan: &str, struck: &BTreeMap<&'static str, u64>) -> Vec<String> {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use super::shop::{Books, Count, Customers, GROUP, ORDERS, TABLE};
 use super::support::services;
-use super::{BAD_DAY, SOON, missing};
+use super::{BAD_DAY, SOON, again, missing};
 
 const BAD_CONNECTIONS: &str = "
     seed 12
@@ -55,7 +55,7 @@ where
     loop {
         match start(bootstrap, url, charge()).await {
             Ok(running) => return running,
-            Err(error) => println!("started again: {error}"),
+            Err(error) => again(error).await,
         }
     }
 }
@@ -75,7 +75,7 @@ async fn a_bad_day() {
     let bootstrap = kafka.bootstrap();
     let customers = Bus::builder("customers").kafka(Kafka::new(bootstrap.split(','))).open().await.unwrap();
     while let Err(error) = customers.ensure_topic(ORDERS, 4, []).await {
-        println!("created again: {error}");
+        again(error).await;
     }
     let (books, proxy, url) = through_a_proxy(BAD_CONNECTIONS.parse().unwrap()).await;
     let mut customers = Customers { bus: &customers, sent: 0 };

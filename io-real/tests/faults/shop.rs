@@ -66,7 +66,7 @@ impl Customers<'_> {
     pub(super) async fn wave(&mut self) {
         let order = |n: u64| ORDERS.event(n % 16, &n).id(format!("order-{n}"));
         while let Err(error) = self.bus.produce((self.sent..self.sent + WAVE).map(order)).await {
-            println!("sent again: {error}");
+            super::again(error).await;
         }
         self.sent += WAVE;
     }

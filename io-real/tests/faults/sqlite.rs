@@ -7,7 +7,7 @@ use evenkeel_cluster::DevCluster;
 
 use super::shop::{Books, Count, Customers, GROUP, ORDERS, TABLE};
 use super::support::databases::sqlite_file;
-use super::{BAD_DAY, SOON, missing};
+use super::{BAD_DAY, SOON, again, missing};
 
 type Running = evenkeel::Running<TokioRuntime, KafkaClient, Sqlite>;
 
@@ -33,7 +33,7 @@ async fn service(bootstrap: &str, database: Sqlite) -> Running {
         match started {
             Ok(running) => return running,
             // As a supervisor would.
-            Err(error) => println!("started again: {error}"),
+            Err(error) => again(error).await,
         }
     }
 }
@@ -43,7 +43,7 @@ async fn a_bad_day() {
     let bootstrap = kafka.bootstrap();
     let customers = Bus::builder("customers").kafka(Kafka::new(bootstrap.split(','))).open().await.unwrap();
     while let Err(error) = customers.ensure_topic(ORDERS, 4, []).await {
-        println!("created again: {error}");
+        again(error).await;
     }
     let database = Sqlite::open(sqlite_file()).await.unwrap();
     sqlx::query(TABLE).execute(database.pool()).await.unwrap();

@@ -8,7 +8,7 @@ use evenkeel_core::model::Time;
 use super::plan::{Chance, Occasion, Plan};
 use super::seed::{Draw, Stream};
 
-/// See the [module](self).
+/// The dice of a plan: they count how often each chance could have struck whom.
 #[derive(Debug, Clone)]
 pub struct Dice<C, S> {
     plan: Arc<Plan<C, S>>,
@@ -17,7 +17,7 @@ pub struct Dice<C, S> {
 }
 
 impl<C: Chance, S> Dice<C, S> {
-    /// The dice of a plan.
+    /// Nothing has been thrown yet.
     #[must_use]
     pub fn new(plan: Arc<Plan<C, S>>) -> Self {
         let stream = plan.seed.stream("chances");
