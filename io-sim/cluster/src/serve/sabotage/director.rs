@@ -82,6 +82,7 @@ struct Director {
     restarts: JoinSet<()>,
 }
 
+#[derive(PartialEq)]
 enum Undo {
     Start(BrokerId),
     Join(BrokerId),
@@ -191,6 +192,10 @@ impl Director {
     }
 
     async fn end(&mut self, undo: Undo) {
+        if self.undo.values().any(|later| *later == undo) {
+            // Another stroke of the kind is not over yet.
+            return;
+        }
         match undo {
             Undo::Start(broker) => {
                 let site = Arc::clone(&self.site);
