@@ -196,7 +196,7 @@ fn the_library_alone_brings_no_broker() {
         String::from_utf8(told.stdout).unwrap()
     };
     let (alone, with_broker) = (tree(&[]), tree(&["--features", "broker"]));
-    for package in ["evenkeel-cluster ", "clap ", "tracing-subscriber "] {
+    for package in ["evenkeel-cluster ", "evenkeel-proxy ", "clap ", "tracing-subscriber "] {
         assert!(!alone.lines().any(|line| line.starts_with(package)), "{package} is in:\n{alone}");
         assert!(
             with_broker.lines().any(|line| line.starts_with(package)),

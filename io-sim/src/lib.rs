@@ -19,10 +19,10 @@ pub mod faults;
 pub mod history;
 pub mod network;
 mod oversight;
-pub mod seed;
 pub mod step;
 pub mod trace;
 pub mod world;
 
+pub use evenkeel_cluster::faults::seed;
 pub use explore::explore;
 pub use world::{SimTx, Table};

@@ -20,6 +20,7 @@
 //! not offered in ApiVersions, so that clients fall back or say so.
 
 pub mod cluster;
+pub mod faults;
 mod group;
 mod log;
 pub mod message;

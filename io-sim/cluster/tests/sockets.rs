@@ -190,3 +190,109 @@ async fn the_port_of_a_dead_broker_is_kept_for_it() {
     cluster.kill(BrokerId(1)).await;
     cluster.shutdown().await;
 }
+
+/// A cluster of one broker with a plan of faults.
+async fn faulty(plan: &str) -> DevCluster {
+    DevCluster::builder().faults(plan.parse().expect("it is a plan")).start().await.unwrap()
+}
+
+async fn struck(cluster: &DevCluster, fault: &str) -> u64 {
+    cluster.struck().await.get(fault).copied().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_torn_reply_ends_within_its_frame() {
+    let cluster = faulty("seed 1\nchance reply-torn 100%\nspare reply-torn of 1018 nth 0").await;
+    let mut client = Client::connect(&cluster, 1).await;
+    assert!(client.is_greeted().await, "the first greeting is spared");
+    client.send(&frame(ApiKey::Metadata, 9, 2, &MetadataRequest::default())).await;
+    let mut reply = Vec::new();
+    let end = tokio::time::timeout(SOON, client.0.read_to_end(&mut reply)).await.expect("it ends");
+    assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    let whole = reply.first_chunk().map_or(usize::MAX, |length| i32::from_be_bytes(*length) as usize + 4);
+    assert!(reply.len() < whole, "{} of {whole} bytes", reply.len());
+    assert_eq!(struck(&cluster, "reply-torn").await, 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_in_a_lost_reply_has_happened_and_a_lost_request_has_not() {
+    let create = |name: &'static str| {
+        let new = CreatableTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str(name)))
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let request = kafka_protocol::messages::CreateTopicsRequest::default().with_topics(vec![new]);
+        frame(ApiKey::CreateTopics, 5, 1, &request)
+    };
+    // CreateTopics is key 19: the first is lost on its way, the second on its way back.
+    let cluster = faulty(
+        "seed 1
+         chance request-lost 100%
+         chance reply-lost 100%
+         spare request-lost of 1019 nth 1
+         spare request-lost of 1003 nth 0
+         spare reply-lost of 1003 nth 0",
+    )
+    .await;
+    for name in ["lost", "made"] {
+        let mut client = Client::connect(&cluster, 1).await;
+        client.send(&create(name)).await;
+        assert!(client.answer(ApiKey::CreateTopics, 5).await.is_none(), "the reply is lost");
+    }
+    let mut client = Client::connect(&cluster, 1).await;
+    client.send(&frame(ApiKey::Metadata, 9, 2, &MetadataRequest::default().with_topics(None))).await;
+    match client.answer(ApiKey::Metadata, 9).await {
+        Some((2, ResponseKind::Metadata(answer))) => {
+            let names: Vec<_> =
+                answer.topics.iter().map(|topic| topic.name.as_ref().unwrap().as_str()).collect();
+            assert_eq!(names, ["made"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((struck(&cluster, "request-lost").await, struck(&cluster, "reply-lost").await), (1, 1));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_reset_and_the_next_is_not() {
+    let cluster = faulty("chance refused 100%\nspare refused of 1000 nth 1").await;
+    assert!(!is_taken(&cluster).await);
+    assert!(is_taken(&cluster).await);
+    cluster.shutdown().await;
+}
+
+/// Whether a new connection is greeted.
+async fn is_taken(cluster: &DevCluster) -> bool {
+    let mut client = Client::connect(cluster, 1).await;
+    // Sending may fail already.
+    let _ = client.0.write_all(&frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default())).await;
+    client.answer(ApiKey::ApiVersions, 0).await.is_some()
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_by_plan_comes_again_at_its_address() {
+    let plan = "at 0s kill-broker 2 down 0.2s";
+    let cluster = DevCluster::builder().brokers(2).faults(plan.parse().unwrap()).start().await.unwrap();
+    let mut first = Client::connect(&cluster, 1).await;
+    let wait = async {
+        while struck(&cluster, "kill-broker").await == 0 {}
+        while first.brokers().await != 2 {}
+    };
+    tokio::time::timeout(SOON, wait).await.expect("it dies and comes again");
+    assert!(Client::connect(&cluster, 2).await.is_greeted().await);
+    assert_eq!(struck(&cluster, "kill-broker").await, 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_isolated_broker_is_silent_until_it_is_over() {
+    let plan = "at 0s isolate-broker 1 for 0.4s";
+    let begun = tokio::time::Instant::now();
+    let cluster = faulty(plan).await;
+    while struck(&cluster, "isolate-broker").await == 0 {}
+    let mut client = Client::connect(&cluster, 1).await;
+    assert!(client.is_greeted().await, "it answers in the end");
+    assert!(begun.elapsed() >= Duration::from_millis(400), "it was silent for {:?}", begun.elapsed());
+    cluster.shutdown().await;
+}

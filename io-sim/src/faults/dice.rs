@@ -1,20 +1,18 @@
 //! Decides each time whether a chance strikes, and remembers which did.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evenkeel_cluster::faults;
 use evenkeel_core::model::Time;
 
-use super::Chance;
 use super::plan::{FaultPlan, Occasion};
-use crate::seed::{Draw, Stream};
+use super::{Chance, Stroke};
+use crate::seed::Draw;
 
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Dice {
-    plan: Arc<FaultPlan>,
-    stream: Stream,
-    counts: BTreeMap<(Chance, u64), u64>,
+    dice: faults::Dice<Chance, Stroke>,
     struck: Vec<Occasion>,
 }
 
@@ -22,22 +20,12 @@ impl Dice {
     /// The dice of a plan.
     #[must_use]
     pub fn new(plan: Arc<FaultPlan>) -> Self {
-        let stream = plan.seed.stream("chances");
-        Self { plan, stream, counts: BTreeMap::new(), struck: Vec::new() }
+        Self { dice: faults::Dice::new(plan), struck: Vec::new() }
     }
 
     /// Whether a chance strikes an entity this time; if so, what else the fault needs is drawn from the answer.
     pub fn strikes(&mut self, now: Time, chance: Chance, entity: u64) -> Option<Draw> {
-        if !self.plan.chances.contains_key(&chance) {
-            return None;
-        }
-        let count = self.counts.entry((chance, entity)).or_default();
-        let occasion = Occasion { chance, entity, nth: *count };
-        *count += 1;
-        let mut draw = self.stream.named(chance.name()).of(entity).nth(occasion.nth);
-        if !draw.happens(self.plan.rate(now, chance)) || self.plan.spared.contains(&occasion) {
-            return None;
-        }
+        let (occasion, draw) = self.dice.strikes(now, chance, entity)?;
         self.struck.push(occasion);
         Some(draw)
     }

@@ -12,153 +12,36 @@
 //!
 //! `spare` takes out one decision of a chance and leaves all others: that is how a plan is made smaller.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
 
+use evenkeel_cluster::faults::Span;
+use evenkeel_cluster::faults::plan::{self, number, span};
 use evenkeel_core::model::Time;
 
 use super::{Chance, Stroke};
-use crate::seed::{Rate, Seed};
 
-/// When chances are likelier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
-    /// Always alike.
-    Drizzle,
-    /// A hundred times likelier in bursts than between them.
-    Storms {
-        /// How long a burst takes.
-        lasting: Duration,
-        /// From the beginning of one to the beginning of the next.
-        every: Duration,
-    },
-}
+pub use evenkeel_cluster::faults::{PlanError, Weather};
 
 /// One decision of a chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Occasion {
-    /// What might have struck.
-    pub chance: Chance,
-    /// Whom.
-    pub entity: u64,
-    /// Which time, counted from zero.
-    pub nth: u64,
-}
+pub type Occasion = plan::Occasion<Chance>;
 
 /// See the [module](self).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultPlan {
-    /// What decides whether a chance strikes.
-    pub seed: Seed,
-    /// When faults are over.
-    pub quiet_at: Time,
-    /// When chances are likelier.
-    pub weather: Weather,
-    /// How likely each chance is; none of the others strikes.
-    pub chances: BTreeMap<Chance, Rate>,
-    /// What happens when, in order.
-    pub strokes: Vec<(Time, Stroke)>,
-    /// Decisions that are taken out.
-    pub spared: BTreeSet<Occasion>,
-}
+pub type FaultPlan = plan::Plan<Chance, Stroke>;
 
-impl FaultPlan {
-    /// No faults; the quiet phase begins at once.
-    #[must_use]
-    pub const fn none(seed: Seed) -> Self {
-        Self {
-            seed,
-            quiet_at: Time::ZERO,
-            weather: Weather::Drizzle,
-            chances: BTreeMap::new(),
-            strokes: Vec::new(),
-            spared: BTreeSet::new(),
-        }
-    }
+impl plan::Chance for Chance {
+    const ALL: &'static [Self] = Self::ALL;
 
-    /// Whether nothing goes wrong in it.
-    #[must_use]
-    pub fn is_calm(&self) -> bool {
-        self.chances.is_empty() && self.strokes.is_empty()
-    }
-
-    /// How likely a chance is at a time.
-    #[must_use]
-    pub fn rate(&self, now: Time, chance: Chance) -> Rate {
-        let Some(rate) = self.chances.get(&chance).copied().filter(|_| now < self.quiet_at) else {
-            return Rate::NEVER;
-        };
-        match self.weather {
-            Weather::Drizzle => rate,
-            Weather::Storms { lasting, every } => {
-                let every = every.as_nanos().max(1);
-                let is_storm = u128::from(now.as_nanos()) % every < lasting.as_nanos();
-                if is_storm { rate.times(10) } else { Rate::ppm(rate.parts() / 10) }
-            }
-        }
+    fn name(self) -> &'static str {
+        Self::name(self)
     }
 }
 
-/// Why a text is no plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} of the plan, {text:?}, is not understood: {why}")]
-pub struct PlanError {
-    line: usize,
-    text: String,
-    why: &'static str,
-}
+impl plan::Stroke for Stroke {
+    const QUIET_AT: Time = Time::ZERO;
+    const WRITTEN: &'static str = "";
 
-struct Span(Duration);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
-        if nanos == 0 {
-            return write!(f, "{seconds}s");
-        }
-        let fraction = format!("{nanos:09}");
-        write!(f, "{seconds}.{}s", fraction.trim_end_matches('0'))
-    }
-}
-
-fn span(text: &str) -> Result<Duration, &'static str> {
-    const WHY: &str = "a time is written like 12s or 3.25s";
-    let number = text.strip_suffix('s').ok_or(WHY)?;
-    let (seconds, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let nanos: u32 = match fraction.len() {
-        1..=9 => fraction.parse::<u32>().map_err(|_| WHY)? * 10_u32.pow(9 - fraction.len() as u32),
-        _ => return Err(WHY),
-    };
-    Ok(Duration::new(seconds.parse().map_err(|_| WHY)?, nanos))
-}
-
-fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
-    text.parse().map_err(|_| "a number is missing or too large")
-}
-
-const fn since_start(at: Time) -> Span {
-    Span(at.since(Time::ZERO))
-}
-
-impl fmt::Display for FaultPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        writeln!(f, "quiet at {}", since_start(self.quiet_at))?;
-        if let Weather::Storms { lasting, every } = self.weather {
-            writeln!(f, "storms of {} every {}", Span(lasting), Span(every))?;
-        }
-        for (chance, rate) in &self.chances {
-            writeln!(f, "chance {} {}ppm", chance.name(), rate.parts())?;
-        }
-        for (at, stroke) in &self.strokes {
-            writeln!(f, "at {} {stroke}", since_start(*at))?;
-        }
-        for Occasion { chance, entity, nth } in &self.spared {
-            writeln!(f, "spare {} of {entity} nth {nth}", chance.name())?;
-        }
-        Ok(())
+    fn read(words: &[&str]) -> Result<Self, Option<&'static str>> {
+        stroke(words)
     }
 }
 
@@ -206,7 +89,7 @@ impl fmt::Display for Stroke {
     }
 }
 
-fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
+fn stroke(words: &[&str]) -> Result<Stroke, Option<&'static str>> {
     Ok(match *words {
         ["crash", "process", process, "down", down] => {
             Stroke::Crash { process: number(process)?, down: span(down)? }
@@ -264,53 +147,17 @@ fn stroke(words: &[&str]) -> Result<Stroke, &'static str> {
         }
         ["restart-database", "down", down] => Stroke::RestartDatabase { down: span(down)? },
         ["empty-pool", "for", lasting] => Stroke::EmptyPool { lasting: span(lasting)? },
-        _ => return Err("there is no such fault, or its words are others"),
+        _ => return Err(None),
     })
-}
-
-impl FromStr for FaultPlan {
-    type Err = PlanError;
-
-    fn from_str(text: &str) -> Result<Self, PlanError> {
-        let mut plan = Self::none(Seed(0));
-        for (nth, line) in text.lines().enumerate() {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let error = |why| PlanError { line: nth + 1, text: line.to_owned(), why };
-            plan.take(&words).map_err(error)?;
-        }
-        Ok(plan)
-    }
-}
-
-impl FaultPlan {
-    fn take(&mut self, words: &[&str]) -> Result<(), &'static str> {
-        let chance = |name| Chance::named(name).ok_or("there is no chance of this name");
-        match *words {
-            [] => {}
-            ["seed", seed] => self.seed = Seed(number(seed)?),
-            ["quiet", "at", at] => self.quiet_at = Time::ZERO + span(at)?,
-            ["storms", "of", lasting, "every", every] => {
-                self.weather = Weather::Storms { lasting: span(lasting)?, every: span(every)? };
-            }
-            ["chance", name, rate] => {
-                let parts = rate.strip_suffix("ppm").ok_or("a rate is written like 1200ppm")?;
-                self.chances.insert(chance(name)?, Rate::ppm(number(parts)?));
-            }
-            ["at", at, ref rest @ ..] => self.strokes.push((Time::ZERO + span(at)?, stroke(rest)?)),
-            ["spare", name, "of", entity, "nth", nth] => {
-                let occasion = Occasion { chance: chance(name)?, entity: number(entity)?, nth: number(nth)? };
-                self.spared.insert(occasion);
-            }
-            _ => return Err("a line begins with seed, quiet, storms, chance, at or spare"),
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::swarm::{Shape, draw};
     use super::*;
+    use crate::seed::{Rate, Seed};
 
     #[test]
     fn what_is_printed_is_read_back() {

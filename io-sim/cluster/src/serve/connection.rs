@@ -3,6 +3,9 @@
 //! While a request is in work the socket is still read, a little ahead, so that a client that goes away is noticed and
 //! its parked request forgotten.
 
+mod mistreated;
+
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::owner::Owner;
+use super::sabotage::Sabotage;
 use crate::message::{Answer, Origin, Request, Text};
 use crate::wire::{self, Ask, Call, Frame};
 
@@ -39,6 +43,8 @@ enum Ending {
     Malformed(String),
     /// The socket broke.
     Broken(io::Error),
+    /// It is to be reset, for a fault of the plan.
+    Reset,
 }
 
 impl From<io::Error> for Ending {
@@ -48,19 +54,26 @@ impl From<io::Error> for Ending {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(broker: BrokerId, stream: TcpStream, from: SocketAddr, owner: Owner) {
+pub(super) async fn serve(
+    broker: BrokerId,
+    stream: TcpStream,
+    from: SocketAddr,
+    owner: Owner,
+    sabotage: Option<Sabotage>,
+) {
     if let Err(cause) = stream.set_nodelay(true) {
         tracing::debug!(%from, %cause, "a connection broke before it began");
         return;
     }
     let host = format!("/{}", from.ip()).into();
     let origin = Origin { broker, client: "".into(), host };
-    let mut connection = Connection { stream, buffer: BytesMut::new(), origin, owner };
+    let mut connection = Connection { stream, buffer: BytesMut::new(), origin, owner, sabotage };
     match connection.run().await {
         Ending::Closed | Ending::HungUp => {}
         Ending::Refused => tracing::debug!(%from, "a produce without acknowledgement was refused"),
         Ending::Malformed(cause) => tracing::warn!(%from, %cause, "a malformed request: connection closed"),
         Ending::Broken(cause) => tracing::debug!(%from, %cause, "a connection broke"),
+        Ending::Reset => connection.reset(),
     }
 }
 
@@ -70,10 +83,14 @@ struct Connection {
     buffer: BytesMut,
     origin: Origin,
     owner: Owner,
+    sabotage: Option<Sabotage>,
 }
 
 impl Connection {
     async fn run(&mut self) -> Ending {
+        if let Err(ending) = self.welcome().await {
+            return ending;
+        }
         loop {
             match self.turn().await {
                 Ok(()) => {}
@@ -85,23 +102,30 @@ impl Connection {
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), Ending> {
         let frame = self.next_frame().await?;
-        let Call { ticket, client, ask } =
-            wire::decode(frame).map_err(|why| Ending::Malformed(why.to_string()))?;
+        let call = wire::decode(frame).map_err(|why| Ending::Malformed(why.to_string()))?;
+        if let Some(sabotage) = self.sabotage.clone() {
+            return self.mistreat(call, &sabotage).await;
+        }
+        let Call { ticket, client, ask } = call;
         match ask {
             Ask::Versions(frame) => self.write(frame).await?,
-            Ask::Silent(request) => {
-                let answer = self.ask(client, request).await?;
-                if matches!(&answer, Answer::Produce(produced) if produced.has_refusal()) {
-                    return Err(Ending::Refused);
-                }
-                pause(&answer).await;
-            }
+            Ask::Silent(request) => self.serve_silent(client, request).await?,
             Ask::Cluster(request) => {
                 let answer = self.ask(client, request).await?;
                 self.write(wire::encode(ticket, &answer)).await?;
                 pause(&answer).await;
             }
         }
+        Ok(())
+    }
+
+    /// A request without a reply. The end of the connection is the only sign that it was refused.
+    async fn serve_silent(&mut self, client: Text, request: Request) -> Result<(), Ending> {
+        let answer = self.ask(client, request).await?;
+        if matches!(&answer, Answer::Produce(produced) if produced.has_refusal()) {
+            return Err(Ending::Refused);
+        }
+        pause(&answer).await;
         Ok(())
     }
 
@@ -161,7 +185,10 @@ impl Connection {
     }
 
     async fn write(&mut self, frame: Frame) -> Result<(), Ending> {
-        let mut parts: std::collections::VecDeque<Bytes> = frame.into_parts().into();
+        self.write_parts(frame.into_parts().into()).await
+    }
+
+    async fn write_parts(&mut self, mut parts: VecDeque<Bytes>) -> Result<(), Ending> {
         parts.retain(|part| !part.is_empty());
         while !parts.is_empty() {
             let slices: Vec<_> = parts.iter().take(PARTS).map(|part| IoSlice::new(part)).collect();

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::connection;
 use super::owner::Owner;
+use super::sabotage::Sabotage;
 
 /// How long to wait when the system has no more sockets.
 const RETRY: Duration = Duration::from_millis(50);
@@ -27,9 +28,14 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn start(broker: BrokerId, listener: TcpListener, owner: Owner) -> Self {
+    pub(super) fn start(
+        broker: BrokerId,
+        listener: TcpListener,
+        owner: Owner,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Self { _stop: stop, task: tokio::spawn(accept(broker, listener, owner, stopped)) }
+        Self { _stop: stop, task: tokio::spawn(accept(broker, listener, owner, sabotage, stopped)) }
     }
 
     /// Closes the listener and all its connections. Its port is kept, if that can be.
@@ -64,6 +70,7 @@ async fn accept(
     broker: BrokerId,
     listener: TcpListener,
     owner: Owner,
+    sabotage: Option<Sabotage>,
     mut stop: oneshot::Receiver<()>,
 ) -> Option<Kept> {
     let mut connections = JoinSet::new();
@@ -74,7 +81,7 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    connections.spawn(connection::serve(broker, stream, from, owner.clone()));
+                    connections.spawn(connection::serve(broker, stream, from, owner.clone(), sabotage.clone()));
                 }
                 Err(cause) => {
                     tracing::warn!(%broker, %cause, "a connection could not be taken");

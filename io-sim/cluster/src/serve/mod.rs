@@ -10,19 +10,24 @@
 mod connection;
 mod listener;
 mod owner;
+pub mod sabotage;
+mod site;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use evenkeel_core::model::{BrokerId, WallTime};
-use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, ClusterConfig, Input};
 use crate::message::{BrokerAddress, Refusal, Text};
-use listener::{Kept, Listening};
 use owner::Owner;
+use sabotage::{BrokerPlan, Sabotage};
+use site::{Place, Site, bind};
 
 /// Why a cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,7 @@ pub struct DevClusterBuilder {
     port: u16,
     advertised: Option<Text>,
     seed: Option<u64>,
+    faults: Option<BrokerPlan>,
     config: ClusterConfig,
 }
 
@@ -112,6 +118,33 @@ impl DevClusterBuilder {
         self
     }
 
+    /// What goes wrong, and when, counted from the [start](Self::start). Nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use evenkeel_cluster::DevCluster;
+    ///
+    /// let plan = "
+    ///     seed 7
+    ///     chance commit-applied 5%
+    ///     chance reply-torn 0.5%
+    ///     at 2s kill-broker 1 down 1.5s
+    ///     quiet at 30s";
+    /// let kafka = DevCluster::builder().brokers(3).faults(plan.parse()?).start().await?;
+    /// // Clients of it are in for something. In the end:
+    /// for (fault, times) in kafka.struck().await {
+    ///     println!("{fault}: {times}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn faults(mut self, plan: BrokerPlan) -> Self {
+        self.faults = Some(plan);
+        self
+    }
+
     /// Everything else, [`retain`](Self::retain)'s bound and [`create_topics`](Self::create_topics) included; its brokers and its start time are set by
     /// [`start`](Self::start).
     #[must_use]
@@ -126,33 +159,34 @@ impl DevClusterBuilder {
     /// [`StartError`] if a port is taken or a default is not legal.
     pub async fn start(self) -> Result<DevCluster, StartError> {
         let mut listeners = Vec::new();
-        let mut addresses = BTreeMap::new();
-        let mut config = self.config;
-        config.brokers.clear();
+        let mut places = BTreeMap::new();
         if self.port.checked_add(self.brokers.saturating_sub(1)).is_none() {
             return Err(StartError::Ports { first: self.port, brokers: self.brokers });
         }
         for nth in 0..self.brokers {
             let port = if self.port == 0 { 0 } else { self.port.saturating_add(nth) };
             let wanted = SocketAddr::new(self.host, port);
-            let listener = listen(wanted).await?;
+            let listener = bind(wanted).await?;
             let address =
                 listener.local_addr().map_err(|cause| StartError::Listen { address: wanted, cause })?;
             let broker = BrokerId(i32::from(nth) + 1);
             let host = self.advertised.clone().unwrap_or_else(|| advertised(self.host));
-            config.brokers.push(BrokerAddress { broker, host, port: address.port() });
-            addresses.insert(broker, address);
+            let advertised = BrokerAddress { broker, host, port: address.port() };
+            places.insert(broker, Place { address, advertised });
             listeners.push((broker, listener));
         }
-        config.started = wall_now();
+        let config = ClusterConfig {
+            brokers: places.values().map(|place| place.advertised.clone()).collect(),
+            started: wall_now(),
+            ..self.config
+        };
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        let advertised = config.brokers.iter().map(|address| (address.broker, address.clone())).collect();
         let owner = Owner::start(Cluster::new(config, seed).map_err(StartError::Defaults)?, wall_now);
-        let listening = listeners
-            .into_iter()
-            .map(|(broker, listener)| (broker, Listening::start(broker, listener, owner.clone())))
-            .collect();
-        Ok(DevCluster { owner, addresses, advertised, listening, kept: BTreeMap::new() })
+        let site = Arc::new(Mutex::new(Site::new(owner.clone(), places.clone())));
+        let mut tasks = JoinSet::new();
+        let sabotage = self.faults.map(|plan| Sabotage::start(plan, Arc::clone(&site), &mut tasks));
+        site.lock().await.open(listeners, sabotage.clone());
+        Ok(DevCluster { owner, places, site, sabotage, tasks })
     }
 }
 
@@ -198,11 +232,11 @@ impl DevClusterBuilder {
 #[derive(Debug)]
 pub struct DevCluster {
     owner: Owner,
-    addresses: BTreeMap<BrokerId, SocketAddr>,
-    advertised: BTreeMap<BrokerId, BrokerAddress>,
-    listening: BTreeMap<BrokerId, Listening>,
-    /// The ports of those that are dead.
-    kept: BTreeMap<BrokerId, Kept>,
+    places: BTreeMap<BrokerId, Place>,
+    site: Arc<Mutex<Site>>,
+    sabotage: Option<Sabotage>,
+    /// What strikes by plan. It ends when this is dropped, and with it the last hold on the site.
+    tasks: JoinSet<()>,
 }
 
 impl DevCluster {
@@ -215,32 +249,30 @@ impl DevCluster {
             port: 0,
             advertised: None,
             seed: None,
+            faults: None,
             config: ClusterConfig::default(),
         }
     }
 
     /// Where each broker listens, dead ones included.
     pub fn addresses(&self) -> impl Iterator<Item = (BrokerId, SocketAddr)> + '_ {
-        self.addresses.iter().map(|(broker, address)| (*broker, *address))
+        self.places.iter().map(|(broker, place)| (*broker, place.address))
     }
 
     /// What a client takes as bootstrap servers: where each broker is advertised, with commas between them.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        let address = |BrokerAddress { host, port, .. }: &BrokerAddress| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
+        let address = |place: &Place| match &place.advertised {
+            BrokerAddress { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            BrokerAddress { host, port, .. } => format!("{host}:{port}"),
         };
-        self.advertised.values().map(address).collect::<Vec<_>>().join(",")
+        self.places.values().map(address).collect::<Vec<_>>().join(",")
     }
 
     /// Kills a broker: its connections break, its partitions and groups move. Its logs stay. Without effect if it is
     /// dead.
     pub async fn kill(&mut self, broker: BrokerId) {
-        if let Some(listening) = self.listening.remove(&broker) {
-            self.kept.extend(listening.stop().await.map(|kept| (broker, kept)));
-            self.owner.tell(Input::BrokerDied { broker }).await;
-        }
+        self.site.lock().await.kill(broker).await;
     }
 
     /// Starts a broker that was killed, at the same address. Without effect if it lives.
@@ -248,20 +280,7 @@ impl DevCluster {
     /// # Errors
     /// [`StartError`] if there is no such broker, or it cannot listen. Its port was kept meanwhile.
     pub async fn start(&mut self, broker: BrokerId) -> Result<(), StartError> {
-        if self.listening.contains_key(&broker) {
-            return Ok(());
-        }
-        let (Some(address), Some(advertised)) = (self.addresses.get(&broker), self.advertised.get(&broker))
-        else {
-            return Err(StartError::Unknown(broker));
-        };
-        let listener = match self.kept.remove(&broker).map(Kept::listen) {
-            Some(Ok(listener)) => listener,
-            Some(Err(_)) | None => listen(*address).await?,
-        };
-        self.owner.tell(Input::BrokerStarted { address: advertised.clone() }).await;
-        self.listening.insert(broker, Listening::start(broker, listener, self.owner.clone()));
-        Ok(())
+        self.site.lock().await.start(broker).await
     }
 
     /// Lets something happen to the cluster: a leader or a coordinator moves, a follower stalls. To kill and start brokers
@@ -275,16 +294,20 @@ impl DevCluster {
         self.owner.retained_bytes().await
     }
 
-    /// Ends the cluster, and returns when nothing of it is left.
-    pub async fn shutdown(mut self) {
-        for (_, listening) in std::mem::take(&mut self.listening) {
-            listening.stop().await;
+    /// How often each fault of the plan has struck, by its name. Nothing without a [plan](DevClusterBuilder::faults).
+    pub async fn struck(&self) -> BTreeMap<&'static str, u64> {
+        match &self.sabotage {
+            Some(sabotage) => sabotage.struck().await.iter().collect(),
+            None => BTreeMap::new(),
         }
     }
-}
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+    /// Ends the cluster, and returns when nothing of it is left.
+    pub async fn shutdown(mut self) {
+        // Before the brokers, or it might start one again.
+        self.tasks.shutdown().await;
+        self.site.lock().await.close().await;
+    }
 }
 
 /// The host that clients of this machine reach a listener at.

@@ -56,6 +56,14 @@ pub struct Ticket {
     form: Form,
 }
 
+impl Ticket {
+    /// What kind of request it was.
+    #[must_use]
+    pub const fn api(self) -> Api {
+        self.api
+    }
+}
+
 /// What a client wants to be told besides. It is no business of the machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Form {

@@ -89,6 +89,31 @@ impl Rate {
     }
 }
 
+impl std::str::FromStr for Rate {
+    type Err = &'static str;
+
+    /// As in `1200ppm`, `5%` or `0.25%`.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const WHY: &str = "a rate is written like 1200ppm or 0.25%, and is 100% at most";
+        let parts = match (text.strip_suffix("ppm"), text.strip_suffix('%')) {
+            (Some(parts), _) => parts.parse().map_err(|_| WHY)?,
+            (None, Some(percent)) => {
+                let (whole, fraction) = percent.split_once('.').unwrap_or((percent, "0"));
+                let whole: u32 = whole.parse().map_err(|_| WHY)?;
+                let fraction = match fraction.len() {
+                    1..=4 => {
+                        fraction.parse::<u32>().map_err(|_| WHY)? * 10_u32.pow(4 - fraction.len() as u32)
+                    }
+                    _ => return Err(WHY),
+                };
+                whole.saturating_mul(10_000).saturating_add(fraction)
+            }
+            (None, None) => return Err(WHY),
+        };
+        if parts > Self::ALWAYS.0 { Err(WHY) } else { Ok(Self(parts)) }
+    }
+}
+
 /// One decision: as many numbers as it needs, all of its own.
 #[derive(Debug, Clone)]
 pub struct Draw(Entropy);
@@ -156,14 +181,16 @@ impl Draw {
 }
 
 /// Spreads every bit over all (the finisher of SplitMix64).
-pub(crate) const fn mix(mut z: u64) -> u64 {
+#[must_use]
+pub const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
 /// Folds a text into a hash.
-pub(crate) const fn fold(hash: u64, text: &str) -> u64 {
+#[must_use]
+pub const fn fold(hash: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
     let mut hash = hash ^ mix(bytes.len() as u64);
     let mut nth = 0;
@@ -203,6 +230,18 @@ mod tests {
         assert_eq!((hits(Rate::NEVER), hits(Rate::ALWAYS)), (0, 100_000));
         let tenth = hits(Rate::percent(10));
         assert!((9_600..10_400).contains(&tenth), "{tenth}");
+    }
+
+    #[test]
+    fn a_rate_is_read_in_parts_of_a_million_and_in_percent() {
+        for (text, parts) in
+            [("1200ppm", 1_200), ("5%", 50_000), ("0.25%", 2_500), ("0.0001%", 1), ("100%", 1_000_000)]
+        {
+            assert_eq!(text.parse(), Ok(Rate::ppm(parts)), "{text}");
+        }
+        for bad in ["5", "%", "ppm", "101%", "1000001ppm", "-1%", "0.00001%", "1.%"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
     }
 
     #[test]
