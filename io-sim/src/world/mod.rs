@@ -4,7 +4,7 @@
 //! same scenario and plan give the same [`Report`], hash for hash.
 
 mod database;
-pub(crate) mod decode;
+pub mod decode;
 mod director;
 pub(crate) mod handler;
 pub(crate) mod kafka;
