@@ -15,7 +15,7 @@ use evenkeel_sim::history::{
 use evenkeel_sim::world::decode;
 
 use crate::journal::{Entry, Position};
-use crate::shop::{self, TOPIC};
+use crate::shop::TOPIC;
 use crate::truth::{Coordinated, Truth};
 
 /// What was put together, and what is strange about it.
@@ -320,6 +320,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shop;
 
     fn position(offset: i64) -> Position {
         Position { partition: 0, offset, metadata: String::new() }
