@@ -19,6 +19,9 @@ use crate::link::{Link, State};
 use crate::servers::{BROKERS, Cluster, Database, Signal, send};
 use crate::shop::SESSION;
 
+/// How long a broker may take to stop when it is asked to.
+const STOPPING: Duration = Duration::from_secs(20);
+
 /// A kind of accident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
@@ -107,7 +110,8 @@ pub(crate) async fn happen(
     only: Option<Kind>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Count, Anyhow> {
-    let all: Vec<Kind> = Kind::value_variants().iter().copied().filter(|kind| only.is_none_or(|only| only == *kind)).collect();
+    let of_interest = |kind: &Kind| only.is_none_or(|only| only == *kind);
+    let all: Vec<Kind> = Kind::value_variants().iter().copied().filter(of_interest).collect();
     let (mut deck, mut count, mut running) = (Vec::new(), Count::new(), JoinSet::new());
     for nth in 0.. {
         let mut draw = seed.stream("accidents").nth(nth);
@@ -116,114 +120,174 @@ pub(crate) async fn happen(
             _ = stop.wait_for(|stop| *stop) => break,
             () = tokio::time::sleep(wait) => {}
         }
+        while let Some(ended) = running.try_join_next() {
+            match ended?? {
+                Ended::Happened(kind) => *count.entry(kind).or_default() += 1,
+                Ended::Impossible(kind) => deck.push(kind),
+            }
+        }
         if deck.is_empty() {
             deck.clone_from(&all);
         }
         let kind = deck.swap_remove(draw.below(deck.len() as u64) as usize);
         running.spawn(strike(Arc::clone(&scene), kind, draw));
-        while let Some(done) = running.try_join_next() {
-            *count.entry(done??).or_default() += 1;
-        }
     }
-    while let Some(done) = running.join_next().await {
-        *count.entry(done??).or_default() += 1;
+    while let Some(ended) = running.join_next().await {
+        if let Ended::Happened(kind) = ended?? {
+            *count.entry(kind).or_default() += 1;
+        }
     }
     Ok(count)
 }
 
-/// Waits for a victim that meets with no other accident: the first free one from a drawn place on.
-async fn victim<'a, T>(of: &'a [Mutex<T>], draw: &mut Draw) -> (usize, MutexGuard<'a, T>) {
+/// What became of an accident.
+enum Ended {
+    Happened(Kind),
+    /// Whoever could have met with it was meeting with another one.
+    Impossible(Kind),
+}
+
+/// Whoever meets with no other accident: the first from a drawn place on.
+fn victim<'a, T>(of: &'a [Mutex<T>], draw: &mut Draw) -> Option<(usize, MutexGuard<'a, T>)> {
     let first = draw.below(of.len() as u64) as usize;
-    let free = (0..of.len()).map(|nth| (first + nth) % of.len()).find_map(|nth| Some((nth, of[nth].try_lock().ok()?)));
-    match free {
-        Some(free) => free,
-        None => (first, of[first].lock().await),
+    let mut all = (0..of.len()).map(|nth| (first + nth) % of.len());
+    all.find_map(|nth| Some((nth, of[nth].try_lock().ok()?)))
+}
+
+async fn strike(scene: Arc<Scene>, kind: Kind, mut draw: Draw) -> Result<Ended, Anyhow> {
+    let (least, most) = kind.lasts();
+    let lasts = Duration::from_millis(draw.between(least, most));
+    let happened = match kind {
+        Kind::KillWorker | Kind::PauseWorker | Kind::StopWorker => {
+            let Some((nth, place)) = victim(&scene.places, &mut draw) else {
+                return Ok(Ended::Impossible(kind));
+            };
+            worker_fails(&scene, kind, lasts, nth + 1, place).await
+        }
+        Kind::CutKafka | Kind::SilenceKafka => {
+            let Some((client, links)) = victim(&scene.links, &mut draw) else {
+                return Ok(Ended::Impossible(kind));
+            };
+            kafka_is_out_of_reach(&scene, kind, lasts, client, &links.kafka, &mut draw).await;
+            Ok(())
+        }
+        Kind::CutDatabase | Kind::SilenceDatabase => {
+            // The producer, who comes first, has no link to it.
+            let found = victim(&scene.links[1..], &mut draw);
+            let Some((nth, links)) = found else { return Ok(Ended::Impossible(kind)) };
+            scene.tell(format_args!("{}: of worker {}, for {lasts:.1?}", kind.name(), nth + 1));
+            break_links(&[&links.database], kind, lasts).await;
+            Ok(())
+        }
+        Kind::KillBroker | Kind::StopBroker | Kind::PauseBroker => {
+            let Ok(cluster) = scene.cluster.try_lock() else { return Ok(Ended::Impossible(kind)) };
+            let node = draw.between(1, BROKERS as u64) as usize;
+            broker_fails(&scene, kind, lasts, &cluster, node).await
+        }
+        Kind::KillDatabase | Kind::StopDatabase | Kind::PauseDatabase => {
+            let Ok(database) = scene.database.try_lock() else { return Ok(Ended::Impossible(kind)) };
+            database_fails(&scene, kind, lasts, &database).await
+        }
+    };
+    happened.map_err(|error| format!("{}: {error}", kind.name()))?;
+    Ok(Ended::Happened(kind))
+}
+
+async fn worker_fails(
+    scene: &Scene,
+    kind: Kind,
+    lasts: Duration,
+    number: usize,
+    mut place: MutexGuard<'_, Place>,
+) -> Result<(), Anyhow> {
+    scene.tell(format_args!("{}: {number}, for {lasts:.1?}", kind.name()));
+    match kind {
+        Kind::PauseWorker => {
+            place.pause().await?;
+            tokio::time::sleep(lasts).await;
+            return place.resume().await;
+        }
+        Kind::StopWorker => {
+            let how = if place.dismiss().await? { "cleanly" } else { "in haste" };
+            scene.tell(format_args!("worker {number} left {how}"));
+        }
+        _ => place.kill().await?,
+    }
+    tokio::time::sleep(lasts).await;
+    place.hire()
+}
+
+async fn kafka_is_out_of_reach(
+    scene: &Scene,
+    kind: Kind,
+    lasts: Duration,
+    client: usize,
+    links: &[Link],
+    draw: &mut Draw,
+) {
+    // Of one broker, or of all of them half of the time.
+    let one = draw.below(2 * BROKERS as u64) as usize;
+    let broken: Vec<&Link> = links.get(one).map_or_else(|| links.iter().collect(), |link| vec![link]);
+    let whose = if client == 0 { "the producer".to_owned() } else { format!("worker {client}") };
+    scene.tell(format_args!("{}: {} of {whose}, for {lasts:.1?}", kind.name(), broken.len()));
+    break_links(&broken, kind, lasts).await;
+}
+
+async fn break_links(links: &[&Link], kind: Kind, lasts: Duration) {
+    let is_cut = matches!(kind, Kind::CutKafka | Kind::CutDatabase);
+    for link in links {
+        link.set(if is_cut { State::Cut } else { State::Silent });
+    }
+    tokio::time::sleep(lasts).await;
+    for link in links {
+        link.set(State::Whole);
     }
 }
 
-async fn strike(scene: Arc<Scene>, kind: Kind, mut draw: Draw) -> Result<Kind, Anyhow> {
-    let (least, most) = kind.lasts();
-    let lasts = Duration::from_millis(draw.between(least, most));
-    let what = kind.name();
-    match kind {
-        Kind::KillWorker | Kind::PauseWorker | Kind::StopWorker => {
-            let (nth, mut place) = victim(&scene.places, &mut draw).await;
-            scene.tell(format_args!("{what}: {}, for {lasts:.1?}", nth + 1));
-            match kind {
-                Kind::KillWorker => place.kill().await?,
-                Kind::PauseWorker => place.pause().await?,
-                _ => {
-                    let clean = place.dismiss().await?;
-                    scene.tell(format_args!("worker {} left {}", nth + 1, if clean { "cleanly" } else { "in haste" }));
-                }
-            }
-            tokio::time::sleep(lasts).await;
-            match kind {
-                Kind::PauseWorker => place.resume().await?,
-                _ => place.hire()?,
-            }
-        }
-        Kind::CutKafka | Kind::SilenceKafka | Kind::CutDatabase | Kind::SilenceDatabase => {
-            let to_kafka = matches!(kind, Kind::CutKafka | Kind::SilenceKafka);
-            // The producer has no link to the database.
-            let clients = if to_kafka { &scene.links[..] } else { &scene.links[1..] };
-            let (nth, links) = victim(clients, &mut draw).await;
-            let whose = if to_kafka { nth } else { nth + 1 };
-            let state =
-                if matches!(kind, Kind::CutKafka | Kind::CutDatabase) { State::Cut } else { State::Silent };
-            // Of all brokers half of the time, or of one.
-            let one = draw.below(2 * BROKERS as u64) as usize;
-            let cut: Vec<&Link> = match (to_kafka, links.kafka.get(one)) {
-                (false, _) => vec![&links.database],
-                (true, Some(link)) => vec![link],
-                (true, None) => links.kafka.iter().collect(),
-            };
-            let whose = if whose == 0 { "the producer".to_owned() } else { format!("worker {whose}") };
-            scene.tell(format_args!("{what}: {} of {whose}, for {lasts:.1?}", cut.len()));
-            for link in &cut {
-                link.set(state);
-            }
-            tokio::time::sleep(lasts).await;
-            for link in &cut {
-                link.set(State::Whole);
-            }
-        }
-        Kind::KillBroker | Kind::StopBroker | Kind::PauseBroker => {
-            let cluster = scene.cluster.lock().await;
-            let node = draw.between(1, BROKERS as u64) as usize;
-            let process = cluster.process(node)?;
-            scene.tell(format_args!("{what}: {node}, for {lasts:.1?}"));
-            if kind == Kind::PauseBroker {
-                send(Signal::Stop, &[process]).await?;
-                tokio::time::sleep(lasts).await;
-                send(Signal::Continue, &[process]).await?;
-            } else {
-                let signal = if kind == Kind::KillBroker { Signal::Kill } else { Signal::Terminate };
-                send(signal, &[process]).await?;
-                if tokio::time::timeout(Duration::from_secs(20), cluster.gone(node)).await.is_err() {
-                    send(Signal::Kill, &[process]).await?;
-                    cluster.gone(node).await?;
-                }
-                tokio::time::sleep(lasts).await;
-                cluster.revive(node).await?;
-                scene.tell(format_args!("broker {node} is back"));
-            }
-        }
-        Kind::KillDatabase | Kind::StopDatabase | Kind::PauseDatabase => {
-            let database = scene.database.lock().await;
-            scene.tell(format_args!("{what}, for {lasts:.1?}"));
-            let processes = database.processes().await?;
-            match kind {
-                Kind::KillDatabase => send(Signal::Kill, &processes).await?,
-                Kind::PauseDatabase => send(Signal::Stop, &processes).await?,
-                _ => database.stop("fast").await?,
-            }
-            tokio::time::sleep(lasts).await;
-            match kind {
-                Kind::PauseDatabase => send(Signal::Continue, &processes).await?,
-                _ => database.start_again().await?,
-            }
-        }
+async fn broker_fails(
+    scene: &Scene,
+    kind: Kind,
+    lasts: Duration,
+    cluster: &Cluster,
+    node: usize,
+) -> Result<(), Anyhow> {
+    let process = cluster.process(node)?;
+    scene.tell(format_args!("{}: {node}, for {lasts:.1?}", kind.name()));
+    if kind == Kind::PauseBroker {
+        send(Signal::Stop, &[process]).await?;
+        tokio::time::sleep(lasts).await;
+        return send(Signal::Continue, &[process]).await;
     }
-    Ok(kind)
+    let signal = if kind == Kind::KillBroker { Signal::Kill } else { Signal::Terminate };
+    send(signal, &[process]).await?;
+    if tokio::time::timeout(STOPPING, cluster.gone(node)).await.is_err() {
+        scene.tell(format_args!("broker {node} did not stop within {STOPPING:?}, so it is killed"));
+        send(Signal::Kill, &[process]).await?;
+        cluster.gone(node).await?;
+    }
+    tokio::time::sleep(lasts).await;
+    cluster.revive(node).await?;
+    scene.tell(format_args!("broker {node} is back"));
+    Ok(())
+}
+
+async fn database_fails(
+    scene: &Scene,
+    kind: Kind,
+    lasts: Duration,
+    database: &Database,
+) -> Result<(), Anyhow> {
+    scene.tell(format_args!("{}, for {lasts:.1?}", kind.name()));
+    let processes = database.processes().await?;
+    match kind {
+        Kind::PauseDatabase => {
+            send(Signal::Stop, &processes).await?;
+            tokio::time::sleep(lasts).await;
+            return send(Signal::Continue, &processes).await;
+        }
+        Kind::KillDatabase => send(Signal::Kill, &processes).await?,
+        _ => database.stop("fast").await?,
+    }
+    tokio::time::sleep(lasts).await;
+    database.start_again().await
 }

@@ -14,9 +14,10 @@ use evenkeel_sim::history::{
 };
 use evenkeel_sim::world::decode;
 
+use crate::coordinated::Coordinated;
 use crate::journal::{Entry, Position};
 use crate::shop::TOPIC;
-use crate::truth::{Coordinated, Truth};
+use crate::truth::Truth;
 
 /// What was put together, and what is strange about it.
 pub(crate) struct Chronicle {
@@ -186,7 +187,9 @@ impl Pages {
                     syncs.insert(*nth, id);
                 }
                 Entry::SyncAnswered { nth } => {
-                    let Some(asked) = syncs.remove(nth).and_then(|id| self.syncs.get_mut(&id)) else { continue };
+                    let Some(asked) = syncs.remove(nth).and_then(|id| self.syncs.get_mut(&id)) else {
+                        continue;
+                    };
                     asked.1 = Some(asked.1.map_or(*at, |first| first.min(*at)));
                 }
                 Entry::Left { .. } => {}
@@ -197,7 +200,9 @@ impl Pages {
     /// A commit that a life asked for was answered. One that was refused is told at once, and is in no log.
     fn answer(&mut self, group: GroupNo, position: Position, life: Life, at: u64, taken: bool) {
         let Some(asked) = self.commits.get_mut(&(group, position.clone())) else { return };
-        let Some(nth) = asked.iter().rposition(|asked| asked.life == life && asked.answered.is_none()) else { return };
+        let Some(nth) = asked.iter().rposition(|asked| asked.life == life && asked.answered.is_none()) else {
+            return;
+        };
         if taken {
             asked[nth].answered = Some(at);
             asked[nth].taken = true;
@@ -228,7 +233,9 @@ impl Pages {
             for (offset, event) in records {
                 match event.and_then(|event| sent.get(&event)) {
                     Some(at) => latest = latest.max(at + 1),
-                    None => self.strange.push(format!("the record at {offset} of {partition} was never sent")),
+                    None => {
+                        self.strange.push(format!("the record at {offset} of {partition} was never sent"))
+                    }
                 }
                 let place = Place { topic: TOPIC, partition: *partition };
                 self.add(latest, Happening::Logged { place, offset: *offset, event: *event });
@@ -275,8 +282,10 @@ impl Pages {
                     let owner = owners.get(&position.partition).copied();
                     let generation = now.as_ref().map(|(generation, _)| *generation);
                     let asked = self.commits.get_mut(&(number, position.clone())).and_then(|all| {
-                        let likely = |asked: &Asked| Some(asked.generation) == generation && Some(asked.life) == owner;
-                        let nth = all.iter().position(likely).or_else(|| all.iter().position(|asked| asked.taken));
+                        let likely =
+                            |asked: &Asked| Some(asked.generation) == generation && Some(asked.life) == owner;
+                        let nth =
+                            all.iter().position(likely).or_else(|| all.iter().position(|asked| asked.taken));
                         all.remove(nth.unwrap_or(0))
                     });
                     let Some(asked) = asked else {
@@ -334,7 +343,10 @@ mod tests {
         Entry::CommitAsked { nth, group: "billing".into(), generation: 1, positions: vec![position(offset)] }
     }
 
-    fn told(journal: Vec<(u64, Entry)>, coordinated: Vec<(u64, Coordinated)>) -> (Vec<(u64, Offset, bool)>, Vec<String>) {
+    fn told(
+        journal: Vec<(u64, Entry)>,
+        coordinated: Vec<(u64, Coordinated)>,
+    ) -> (Vec<(u64, Offset, bool)>, Vec<String>) {
         let life = Life { process: 1, nth: 0 };
         let truth = Truth { coordinated, ..Truth::default() };
         let chronicle = write(&shop::facts(), Vec::new(), &[(life, journal)], &truth);
@@ -350,7 +362,8 @@ mod tests {
     #[test]
     fn a_commit_is_between_its_question_and_its_answer() {
         let answered = Entry::CommitAnswered { nth: 0, taken: vec![true] };
-        let began = Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
+        let began =
+            Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
         let journal =
             vec![(1, began.clone()), (4_000_000, asked(0, 1)), (4_000_009, answered), (5_000_000, began)];
         // The broker's clock says that it was before.
@@ -361,7 +374,8 @@ mod tests {
 
     #[test]
     fn what_was_never_answered_may_be_late() {
-        let began = Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
+        let began =
+            Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
         let (commits, _) = told(vec![(1, began), (2_000_000, asked(0, 1))], vec![commit(1)]);
         assert_eq!(commits, [(2_999_999, Offset(1), true)]);
     }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evenkeel_sim::history::{End, Happening, HandlerNo, Life, ServiceNo};
+use evenkeel_sim::history::{End, HandlerNo, Happening, Life, ServiceNo};
 use tokio::process::{Child, Command};
 
 use crate::journal::{self, Entry};

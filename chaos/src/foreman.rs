@@ -33,7 +33,12 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// Runs the whole; answers whether all laws held.
 pub(crate) async fn run(options: &Options) -> Result<bool, Anyhow> {
     let seed = Seed(options.seed.map_or_else(getrandom::u64, Ok)?);
-    println!("seed {seed}, {} minutes, {} workers; files in {}", options.minutes, options.workers, options.folder.display());
+    println!(
+        "seed {seed}, {} minutes, {} workers; files in {}",
+        options.minutes,
+        options.workers,
+        options.folder.display()
+    );
     let folder = &options.folder;
     if folder.exists() {
         Cluster::end_leftovers(folder).await;
@@ -232,7 +237,11 @@ async fn look_after(scene: &Scene) -> Result<(), Anyhow> {
         // Who meets with an accident is looked after by it.
         let Ok(mut place) = place.try_lock() else { continue };
         if place.look_after()? {
-            println!("{:>5.1}s    worker {} gave up and was replaced", scene.begun.elapsed().as_secs_f64(), nth + 1);
+            println!(
+                "{:>5.1}s    worker {} gave up and was replaced",
+                scene.begun.elapsed().as_secs_f64(),
+                nth + 1
+            );
         }
     }
     Ok(())
@@ -326,7 +335,10 @@ fn judged(history: &History, rested: bool) -> (Judge, usize) {
     if rested {
         judge.came_to_rest();
     } else {
-        println!("\n{}", Breach::new(Law::Liveness, format!("something was open {PATIENCE:?} after all had healed")));
+        println!(
+            "\n{}",
+            Breach::new(Law::Liveness, format!("something was open {PATIENCE:?} after all had healed"))
+        );
     }
     // A breach is kept, and told with the laws.
     let _ = judge.rest(end);

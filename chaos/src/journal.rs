@@ -98,10 +98,11 @@ impl Journal {
         // No two lines of a process have the same time.
         let at = now().max(*last + 1);
         *last = at;
-        let written = serde_json::to_vec(&Line { at, tells }).map_err(std::io::Error::other).and_then(|mut line| {
-            line.push(b'\n');
-            file.write_all(&line)
-        });
+        let written =
+            serde_json::to_vec(&Line { at, tells }).map_err(std::io::Error::other).and_then(|mut line| {
+                line.push(b'\n');
+                file.write_all(&line)
+            });
         if let Err(error) = written {
             eprintln!("the journal cannot be written: {error}");
             std::process::abort();

@@ -12,6 +12,7 @@
 
 mod accidents;
 mod chronicle;
+mod coordinated;
 mod crew;
 mod foreman;
 mod journal;

@@ -48,7 +48,8 @@ pub(crate) async fn produce(
     tally: Arc<Tally>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Anyhow> {
-    let limits = Limits { connect: Duration::from_secs(4), request: Duration::from_secs(8), ..Limits::default() };
+    let limits =
+        Limits { connect: Duration::from_secs(4), request: Duration::from_secs(8), ..Limits::default() };
     let settings = ProduceSettings::default()
         .delivery_timeout(Duration::from_secs(40))
         .request_timeout(Duration::from_secs(8));

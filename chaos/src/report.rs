@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_core::model::Offset;
 use evenkeel_sim::checkers::{Judge, Law, Verdict};
 use evenkeel_sim::history::{
-    EventNo, Facts, Flavour, Happening, HandlerNo, History, KeyNo, Life, Nature, Place, RunEnd, RunNo,
+    EventNo, Facts, Flavour, HandlerNo, Happening, History, KeyNo, Life, Nature, Place, RunEnd, RunNo,
 };
 
 use crate::accidents::Count;
@@ -78,7 +78,9 @@ fn count(history: &History, truth: &Truth, handler: HandlerNo) -> Figures {
             figures.doubled += 1;
             continue;
         }
-        let (Some((partition, offset)), Some((_, key))) = (first.get(event), natures.get(event)) else { continue };
+        let (Some((partition, offset)), Some((_, key))) = (first.get(event), natures.get(event)) else {
+            continue;
+        };
         let latest = latest.entry((*partition, *key)).or_insert(*offset);
         figures.disorder += u64::from(*offset < *latest);
         *latest = (*latest).max(*offset);
@@ -150,7 +152,7 @@ pub(crate) fn tell_laws(judge: &Judge) -> bool {
         println!("  {:<34} {found:>9}", law.to_string());
     }
     if let Some(breach) = judge.breach() {
-        println!("\n{breach}");
+        println!("  (up to the breach: nothing behind it was judged)\n\n{breach}");
     }
     judge.breach().is_none() && Law::ALL.iter().all(|law| matches!(judge.verdict(*law), Verdict::Held { .. }))
 }

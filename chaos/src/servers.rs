@@ -67,7 +67,8 @@ impl Cluster {
         let folder = folder.join("kafka");
         let port = free_port(27_000, 40)?.to_string();
         let path = folder.to_string_lossy().into_owned();
-        let mut arguments: Vec<String> = ["start", "--dir", &path, "--port", &port, "--nodes", "3"].map(Into::into).into();
+        let mut arguments: Vec<String> =
+            ["start", "--dir", &path, "--port", &port, "--nodes", "3"].map(Into::into).into();
         // A broker that is gone is noticed soon, so that leaders move.
         for setting in ["broker.session.timeout.ms=4000", "broker.heartbeat.interval.ms=1000"] {
             arguments.extend(["--set".to_owned(), setting.to_owned()]);

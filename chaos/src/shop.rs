@@ -109,21 +109,15 @@ pub(crate) fn group_settings() -> GroupSettings {
 }
 
 fn retries() -> RetryPolicy {
-    let backoff = Backoff {
-        first: Duration::from_millis(80),
-        longest: Duration::from_millis(300),
-        jitter_percent: 10,
-    };
+    let backoff =
+        Backoff { first: Duration::from_millis(80), longest: Duration::from_millis(300), jitter_percent: 10 };
     RetryPolicy { backoff, total: None, attempt_limit: ATTEMPT_LIMIT, max_attempts: NonZeroU32::new(4) }
 }
 
 /// What is settled beforehand.
 pub(crate) fn facts() -> Arc<Facts> {
-    let group = |name: &str| GroupFacts {
-        name: name.into(),
-        concurrency: CONCURRENCY,
-        session_timeout: SESSION,
-    };
+    let group =
+        |name: &str| GroupFacts { name: name.into(), concurrency: CONCURRENCY, session_timeout: SESSION };
     let handler = |name: &str, group, flavour, concurrency, batch| HandlerFacts {
         name: name.into(),
         group: GroupNo(group),
@@ -143,10 +137,7 @@ pub(crate) fn facts() -> Arc<Facts> {
             handler("audit", 0, Flavour::ExactlyOnce, 2, 20),
             handler("announce", 1, Flavour::Idempotent, 8, 1),
         ],
-        services: vec![
-            ServiceFacts { name: "producer".into() },
-            ServiceFacts { name: "worker".into() },
-        ],
+        services: vec![ServiceFacts { name: "producer".into() }, ServiceFacts { name: "worker".into() }],
         metadata_is_cut: false,
         // Two cores that three brokers start on make processes wait.
         slack: Slack { timers: Duration::from_secs(1), notice: Duration::from_secs(1) },

@@ -56,7 +56,8 @@ impl Orders {
         journal: &std::path::Path,
         plant: Option<Plant>,
     ) -> Vec<String> {
-        let mut all: Vec<String> = ["worker", "--life", &life.to_string(), "--kafka", kafka].map(Into::into).into();
+        let mut all: Vec<String> =
+            ["worker", "--life", &life.to_string(), "--kafka", kafka].map(Into::into).into();
         all.extend(["--database", database, "--journal", &journal.to_string_lossy()].map(Into::into));
         if let Some(Plant::EffectOutsideTheTransaction) = plant {
             all.extend(["--plant", "effect-outside-the-transaction"].map(Into::into));
@@ -97,7 +98,12 @@ impl Desk {
     }
 
     /// Notes the effects of a call and takes its time over it.
-    async fn note(&self, handler: HandlerNo, tx: &mut PgTx, events: &[Event<Order>]) -> Result<(), HandlerError> {
+    async fn note(
+        &self,
+        handler: HandlerNo,
+        tx: &mut PgTx,
+        events: &[Event<Order>],
+    ) -> Result<(), HandlerError> {
         let call = self.number();
         let runs: Vec<_> = events.iter().map(|event| self.begin(handler, call, event)).collect();
         for event in events {
@@ -207,7 +213,8 @@ async fn open(orders: &Orders, desk: &mut Desk) -> Result<WorkBus, Anyhow> {
     let database = Postgres::builder(&orders.database).pool_size(8).connect().await?;
     database.migrate().await?;
     desk.beside = orders.plant.map(|Plant::EffectOutsideTheTransaction| database.pool().clone());
-    let bus = Bus::new(BusConfig::new(shop::SOURCE), TokioRuntime::current(), Arc::new(kafka), Arc::new(database));
+    let bus =
+        Bus::new(BusConfig::new(shop::SOURCE), TokioRuntime::current(), Arc::new(kafka), Arc::new(database));
     register(&bus, desk)?;
     Ok(bus)
 }
@@ -235,13 +242,15 @@ fn register(bus: &WorkBus, desk: &Desk) -> Result<(), Anyhow> {
     }
     let journal = Arc::clone(&desk.journal);
     bus.observe(move |group, news| match news {
-        News::Notice(Notice::Discarded { handler, at, offset, attempts, .. }) => journal.tell(Entry::GivenUp {
-            group: group.to_string(),
-            handler: handler.to_string(),
-            partition: at.partition.0,
-            offset: offset.0,
-            attempts: *attempts,
-        }),
+        News::Notice(Notice::Discarded { handler, at, offset, attempts, .. }) => {
+            journal.tell(Entry::GivenUp {
+                group: group.to_string(),
+                handler: handler.to_string(),
+                partition: at.partition.0,
+                offset: offset.0,
+                attempts: *attempts,
+            })
+        }
         News::Notice(Notice::Bug { at, what }) => journal.tell(Entry::Bug { what: format!("{at}: {what}") }),
         News::Notice(notice) => tracing::debug!(?notice, "told"),
         _ => {}
@@ -258,7 +267,10 @@ pub(crate) async fn work(orders: &Orders) -> Result<(), Anyhow> {
     let bus = loop {
         let opened = tokio::select! {
             opened = open(orders, &mut desk) => opened,
-            _ = stop.recv() => return Ok(journal.tell(Entry::Left { clean: true })),
+            _ = stop.recv() => {
+                journal.tell(Entry::Left { clean: true });
+                return Ok(());
+            }
         };
         match opened {
             Ok(bus) => break bus,
@@ -270,7 +282,10 @@ pub(crate) async fn work(orders: &Orders) -> Result<(), Anyhow> {
     };
     let running = tokio::select! {
         running = bus.start() => running?,
-        _ = stop.recv() => return Ok(journal.tell(Entry::Left { clean: false })),
+        _ = stop.recv() => {
+            journal.tell(Entry::Left { clean: false });
+            return Ok(());
+        }
     };
     tokio::select! {
         _ = stop.recv() => {}
