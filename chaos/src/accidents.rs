@@ -16,11 +16,8 @@ use tokio::task::JoinSet;
 use crate::Anyhow;
 use crate::crew::Place;
 use crate::link::{Link, State};
-use crate::servers::{BROKERS, Cluster, Database, Signal, send};
+use crate::servers::{BROKERS, Cluster, Database, STOPPING, Signal, gone, send};
 use crate::shop::SESSION;
-
-/// How long a broker may take to stop when it is asked to.
-const STOPPING: Duration = Duration::from_secs(20);
 
 /// A kind of accident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -260,10 +257,10 @@ async fn broker_fails(
     }
     let signal = if kind == Kind::KillBroker { Signal::Kill } else { Signal::Terminate };
     send(signal, &[process]).await?;
-    if tokio::time::timeout(STOPPING, cluster.gone(node)).await.is_err() {
+    if !gone(&[process], STOPPING).await {
         scene.tell(format_args!("broker {node} did not stop within {STOPPING:?}, so it is killed"));
         send(Signal::Kill, &[process]).await?;
-        cluster.gone(node).await?;
+        gone(&[process], STOPPING).await;
     }
     tokio::time::sleep(lasts).await;
     cluster.revive(node).await?;
@@ -278,14 +275,14 @@ async fn database_fails(
     database: &Database,
 ) -> Result<(), Anyhow> {
     scene.tell(format_args!("{}, for {lasts:.1?}", kind.name()));
-    let processes = database.processes().await?;
     match kind {
         Kind::PauseDatabase => {
+            let processes = database.processes().await?;
             send(Signal::Stop, &processes).await?;
             tokio::time::sleep(lasts).await;
             return send(Signal::Continue, &processes).await;
         }
-        Kind::KillDatabase => send(Signal::Kill, &processes).await?,
+        Kind::KillDatabase => database.kill().await?,
         _ => database.stop("fast").await?,
     }
     tokio::time::sleep(lasts).await;

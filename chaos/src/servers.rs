@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -10,6 +11,8 @@ use tokio::process::Command;
 use crate::Anyhow;
 
 pub(crate) const BROKERS: usize = 3;
+/// How long a server may take to end.
+pub(crate) const STOPPING: Duration = Duration::from_secs(20);
 
 /// A signal, by the name that `kill` knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,15 +111,6 @@ impl Cluster {
         self.file(node, "pid")
     }
 
-    /// Waits until the node's process is gone.
-    pub(crate) async fn gone(&self, node: usize) -> Result<(), Anyhow> {
-        let process = self.process(node)?;
-        while Path::new(&format!("/proc/{process}/cmdline")).exists() && !is_zombie(process) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-
     /// Starts a node again that is gone, and waits until it answers.
     pub(crate) async fn revive(&self, node: usize) -> Result<(), Anyhow> {
         let path = self.folder.to_string_lossy().into_owned();
@@ -132,10 +126,17 @@ impl Cluster {
     }
 }
 
-/// Whether a process has ended and nobody has asked how.
-fn is_zombie(process: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    status.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+/// Waits until processes have ended, and whoever is to know of it does. Answers whether that came in time.
+pub(crate) async fn gone(processes: &[u32], within: Duration) -> bool {
+    let begun = Instant::now();
+    let exists = |process: &u32| Path::new(&format!("/proc/{process}")).exists();
+    while processes.iter().any(exists) {
+        if begun.elapsed() > within {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    true
 }
 
 /// A database server.
@@ -178,6 +179,13 @@ impl Database {
     pub(crate) async fn start_again(&self) -> Result<(), Anyhow> {
         let (path, port) = (self.folder.to_string_lossy().into_owned(), self.port.to_string());
         script("postgres", &["start", "--dir", &path, "--port", &port]).await.map(drop)
+    }
+
+    /// Ends it with SIGKILL, all of its processes at once.
+    pub(crate) async fn kill(&self) -> Result<(), Anyhow> {
+        let processes = self.processes().await?;
+        send(Signal::Kill, &processes).await?;
+        if gone(&processes, STOPPING).await { Ok(()) } else { Err("it outlives SIGKILL".into()) }
     }
 
     /// Stops it: `fast` or `immediate`.
