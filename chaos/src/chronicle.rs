@@ -15,7 +15,7 @@ use evenkeel_sim::history::{
 use evenkeel_sim::world::decode;
 
 use crate::coordinated::Coordinated;
-use crate::journal::{Entry, Position};
+use crate::journal::{Answer, Entry, Position};
 use crate::shop::TOPIC;
 use crate::truth::Truth;
 
@@ -173,10 +173,10 @@ impl Pages {
                     }
                     commits.insert(*nth, (group, positions.clone()));
                 }
-                Entry::CommitAnswered { nth, taken } => {
+                Entry::CommitAnswered { nth, answers } => {
                     let Some((group, positions)) = commits.remove(nth) else { continue };
-                    for (position, taken) in positions.into_iter().zip(taken) {
-                        self.answer(group, position, life, *at, *taken);
+                    for (position, answer) in positions.into_iter().zip(answers) {
+                        self.answer(group, position, life, *at, *answer);
                     }
                 }
                 Entry::SyncAsked { nth, group, generation } => {
@@ -198,18 +198,20 @@ impl Pages {
     }
 
     /// A commit that a life asked for was answered. One that was refused is told at once, and is in no log.
-    fn answer(&mut self, group: GroupNo, position: Position, life: Life, at: u64, taken: bool) {
+    fn answer(&mut self, group: GroupNo, position: Position, life: Life, at: u64, answer: Answer) {
         let Some(asked) = self.commits.get_mut(&(group, position.clone())) else { return };
-        let Some(nth) = asked.iter().rposition(|asked| asked.life == life && asked.answered.is_none()) else {
-            return;
-        };
-        if taken {
-            asked[nth].answered = Some(at);
-            asked[nth].taken = true;
-            return;
+        let unanswered = |asked: &Asked| asked.life == life && asked.answered.is_none();
+        let Some(nth) = asked.iter().rposition(unanswered) else { return };
+        match answer {
+            Answer::Taken => {
+                asked[nth].answered = Some(at);
+                asked[nth].taken = true;
+                return;
+            }
+            Answer::Unsure => return,
+            Answer::Refused => {}
         }
-        let refused = asked.remove(nth);
-        let Some(refused) = refused else { return };
+        let Some(refused) = asked.remove(nth) else { return };
         let settled = decode::settled(&position.metadata, Offset(position.offset));
         self.add(
             at,
@@ -254,6 +256,15 @@ impl Pages {
         let name = &*facts.groups[usize::from(number.0)].name;
         let (mut now, mut owners) = (None, BTreeMap::new());
         let mut found = Vec::new();
+        // How many records each position has from here on.
+        let mut left: BTreeMap<&Position, usize> = BTreeMap::new();
+        for (_, record) in &truth.coordinated {
+            if let Coordinated::Commit { group, position } = record
+                && group == name
+            {
+                *left.entry(position).or_default() += 1;
+            }
+        }
         for (at, record) in &truth.coordinated {
             let at = at * 1_000_000;
             match record {
@@ -281,13 +292,18 @@ impl Pages {
                 Coordinated::Commit { group, position } if group == name => {
                     let owner = owners.get(&position.partition).copied();
                     let generation = now.as_ref().map(|(generation, _)| *generation);
+                    let left = left.entry(position).or_insert(1);
                     let asked = self.commits.get_mut(&(number, position.clone())).and_then(|all| {
-                        let likely =
-                            |asked: &Asked| Some(asked.generation) == generation && Some(asked.life) == owner;
-                        let nth =
-                            all.iter().position(likely).or_else(|| all.iter().position(|asked| asked.taken));
-                        all.remove(nth.unwrap_or(0))
+                        // As many as were acknowledged must be in the log; who was not answered gets what is over.
+                        let acknowledged = all.iter().filter(|asked| asked.taken).count();
+                        let may_be = |asked: &Asked| asked.taken || *left > acknowledged;
+                        let likely = |asked: &Asked| {
+                            may_be(asked) && Some(asked.generation) == generation && Some(asked.life) == owner
+                        };
+                        let nth = all.iter().position(likely).or_else(|| all.iter().position(may_be))?;
+                        all.remove(nth)
                     });
+                    *left -= 1;
                     let Some(asked) = asked else {
                         self.strange.push(format!("{name}: nobody asked for the commit of {position:?}"));
                         continue;
@@ -361,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_commit_is_between_its_question_and_its_answer() {
-        let answered = Entry::CommitAnswered { nth: 0, taken: vec![true] };
+        let answered = Entry::CommitAnswered { nth: 0, answers: vec![Answer::Taken] };
         let began =
             Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
         let journal =
@@ -381,8 +397,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_asked_for_the_same_the_one_with_an_answer_was_taken() {
+        let answered = Entry::CommitAnswered { nth: 1, answers: vec![Answer::Taken] };
+        let journal = vec![(1, asked(0, 1)), (2, asked(1, 1)), (3, answered)];
+        let (commits, strange) = told(journal.clone(), vec![commit(1)]);
+        assert_eq!(commits.iter().map(|(_, _, abandoned)| *abandoned).collect::<Vec<_>>(), [false]);
+        assert_eq!(strange, [] as [&str; 0]);
+        let (commits, strange) = told(journal, vec![commit(1), commit(1)]);
+        assert_eq!(commits.iter().map(|(_, _, abandoned)| *abandoned).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(strange, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_commit_whose_answer_is_in_doubt_may_have_been_taken() {
+        for (answer, strange) in [(Answer::Unsure, 0), (Answer::Refused, 1)] {
+            let answered = Entry::CommitAnswered { nth: 0, answers: vec![answer] };
+            let (_, told) = told(vec![(1, asked(0, 1)), (2, answered)], vec![commit(1)]);
+            assert_eq!(told.len(), strange, "{told:?}");
+        }
+    }
+
+    #[test]
     fn an_acknowledged_commit_that_is_nowhere_is_strange() {
-        let answered = Entry::CommitAnswered { nth: 0, taken: vec![true] };
+        let answered = Entry::CommitAnswered { nth: 0, answers: vec![Answer::Taken] };
         let (commits, strange) = told(vec![(1, asked(0, 1)), (2, answered)], Vec::new());
         assert_eq!(commits, []);
         assert_eq!(strange.len(), 1, "{strange:?}");

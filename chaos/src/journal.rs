@@ -35,8 +35,8 @@ pub(crate) enum Entry {
     Served { group: String, partition: i32, offset: Option<i64>, metadata: String },
     /// A commit is about to be sent.
     CommitAsked { nth: u64, group: String, generation: i32, positions: Vec<Position> },
-    /// It was answered; whether each position was taken.
-    CommitAnswered { nth: u64, taken: Vec<bool> },
+    /// It was answered, position by position.
+    CommitAnswered { nth: u64, answers: Vec<Answer> },
     /// An assignment is about to be handed in or fetched.
     SyncAsked { nth: u64, group: String, generation: i32 },
     /// It was answered.
@@ -51,6 +51,16 @@ pub(crate) struct Position {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) metadata: String,
+}
+
+/// What a coordinator answered to one position of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Taken,
+    Refused,
+    /// An error that does not say so: a coordinator that loses its group after it wrote a commit down answers that it is
+    /// not the coordinator, and the commit may stay.
+    Unsure,
 }
 
 /// How a run ended, as it is written.

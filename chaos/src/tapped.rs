@@ -17,7 +17,7 @@ use evenkeel_core::ports::{
     ProduceAnswer, ProduceRequest, ResourceLimits, StoredOffsets, SyncRequest,
 };
 
-use crate::journal::{Entry, Journal, Position};
+use crate::journal::{Answer, Entry, Journal, Position};
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -34,6 +34,20 @@ impl Tapped {
 
     fn next(&self) -> u64 {
         self.asked.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn answer(outcome: Result<(), ErrorCode>) -> Answer {
+    match outcome {
+        Ok(()) => Answer::Taken,
+        Err(
+            ErrorCode::IllegalGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::RebalanceInProgress
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::OffsetMetadataTooLarge,
+        ) => Answer::Refused,
+        Err(_) => Answer::Unsure,
     }
 }
 
@@ -84,8 +98,8 @@ impl Coordinator for Tapped {
         let positions = request.commits.iter().map(position).collect();
         self.journal.tell(Entry::CommitAsked { nth, group, generation, positions });
         let outcomes = self.kafka.commit(broker, request).await?;
-        let taken = outcomes.iter().map(Result::is_ok).collect();
-        self.journal.tell(Entry::CommitAnswered { nth, taken });
+        let answers = outcomes.iter().map(|outcome| answer(*outcome)).collect();
+        self.journal.tell(Entry::CommitAnswered { nth, answers });
         Ok(outcomes)
     }
 
