@@ -4,19 +4,18 @@
 //! behind what led to them and before what followed from them, in the order of their logs. So no clock of a server decides
 //! about right and wrong; within these bounds its time is taken.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_core::error::ErrorCode;
-use evenkeel_core::model::{Generation, Offset, PartitionId, Time};
+use evenkeel_core::model::{Offset, Time};
 use evenkeel_sim::history::{
-    CallNo, EventNo, Facts, GroupNo, HandlerNo, Happening, History, Life, Place, RunNo, Share, TxNo,
+    CallNo, EventNo, Facts, GroupNo, HandlerNo, Happening, History, Life, Place, RunNo, TxNo,
 };
 use evenkeel_sim::world::decode;
 
-use crate::coordinated::Coordinated;
-use crate::journal::{Answer, Entry, Position};
-use crate::shop::TOPIC;
+use crate::journal::Entry;
+use crate::requests::Requests;
+use crate::shop::{TOPIC, place};
 use crate::truth::Truth;
 
 /// What was put together, and what is strange about it.
@@ -26,24 +25,11 @@ pub(crate) struct Chronicle {
     pub(crate) strange: Vec<String>,
 }
 
-/// A request that the coordinator may have taken.
-struct Asked {
-    at: u64,
-    answered: Option<u64>,
-    life: Life,
-    generation: Generation,
-    /// Whether this position is known to have been taken.
-    taken: bool,
-}
-
 #[derive(Default)]
 struct Pages {
     pages: Vec<(u64, Happening)>,
     strange: Vec<String>,
-    /// By group and position, in the order of asking.
-    commits: BTreeMap<(GroupNo, Position), VecDeque<Asked>>,
-    /// By group and generation: when it was first asked for, and first answered.
-    syncs: BTreeMap<(GroupNo, Generation), (u64, Option<u64>)>,
+    requests: Requests,
 }
 
 /// Writes the history of a run.
@@ -60,8 +46,10 @@ pub(crate) fn write(
         pages.add_journal(facts, *life, entries);
     }
     pages.add_logs(truth, &sent);
-    for group in 0..facts.groups.len() {
-        pages.add_coordinator(facts, GroupNo(group as u16), truth);
+    for (group, facts) in (0..).map(GroupNo).zip(&facts.groups) {
+        let of_group = pages.requests.taken(group, &facts.name, &truth.coordinated);
+        pages.pages.extend(of_group.pages);
+        pages.strange.extend(of_group.strange);
     }
     for (number, transaction) in &truth.transactions {
         pages.pages.push((
@@ -72,15 +60,6 @@ pub(crate) fn write(
                 effects: transaction.effects.clone().into(),
             },
         ));
-    }
-    for ((group, position), left) in &pages.commits {
-        if left.iter().any(|asked| asked.taken) {
-            let group = &facts.groups[usize::from(group.0)].name;
-            pages.strange.push(format!(
-                "{group}: the commit of {} of partition {} was acknowledged and is not in the coordinator's log",
-                position.offset, position.partition,
-            ));
-        }
     }
     if truth.strange_claims > 0 {
         pages.strange.push(format!("{} claims are to no event that was produced", truth.strange_claims));
@@ -111,19 +90,12 @@ fn group_of(facts: &Facts, name: &str) -> Option<GroupNo> {
     u16::try_from(nth).ok().map(GroupNo)
 }
 
-const fn place(partition: i32) -> Place {
-    Place { topic: TOPIC, partition: PartitionId(partition) }
-}
-
 impl Pages {
     fn add(&mut self, at: u64, happening: Happening) {
         self.pages.push((at, happening));
     }
 
     fn add_journal(&mut self, facts: &Facts, life: Life, entries: &[(u64, Entry)]) {
-        // What was asked for and not yet answered, by number.
-        let mut commits: BTreeMap<u64, (GroupNo, Vec<Position>)> = BTreeMap::new();
-        let mut syncs: BTreeMap<u64, (GroupNo, Generation)> = BTreeMap::new();
         for (at, entry) in entries {
             match entry {
                 Entry::RunBegan { run, call, handler, partition, offset, event, attempt } => self.add(
@@ -159,73 +131,17 @@ impl Pages {
                     let place = place(*partition);
                     self.add(*at, Happening::PositionServed { group, place, life, offset, settled });
                 }
-                Entry::CommitAsked { nth, group, generation, positions } => {
-                    let Some(group) = group_of(facts, group) else { continue };
-                    for position in positions {
-                        let asked = Asked {
-                            at: *at,
-                            answered: None,
-                            life,
-                            generation: Generation(*generation),
-                            taken: false,
-                        };
-                        self.commits.entry((group, position.clone())).or_default().push_back(asked);
-                    }
-                    commits.insert(*nth, (group, positions.clone()));
-                }
-                Entry::CommitAnswered { nth, answers } => {
-                    let Some((group, positions)) = commits.remove(nth) else { continue };
-                    for (position, answer) in positions.into_iter().zip(answers) {
-                        self.answer(group, position, life, *at, *answer);
+                Entry::CommitAsked { group, .. } | Entry::SyncAsked { group, .. } => {
+                    if let Some(group) = group_of(facts, group) {
+                        self.requests.asked(life, group, *at, entry);
                     }
                 }
-                Entry::SyncAsked { nth, group, generation } => {
-                    let Some(group) = group_of(facts, group) else { continue };
-                    let id = (group, Generation(*generation));
-                    let asked = self.syncs.entry(id).or_insert((*at, None));
-                    asked.0 = asked.0.min(*at);
-                    syncs.insert(*nth, id);
-                }
-                Entry::SyncAnswered { nth } => {
-                    let Some(asked) = syncs.remove(nth).and_then(|id| self.syncs.get_mut(&id)) else {
-                        continue;
-                    };
-                    asked.1 = Some(asked.1.map_or(*at, |first| first.min(*at)));
+                Entry::CommitAnswered { .. } | Entry::SyncAnswered { .. } => {
+                    self.requests.answered(life, *at, entry);
                 }
                 Entry::Left { .. } => {}
             }
         }
-    }
-
-    /// A commit that a life asked for was answered. One that was refused is told at once, and is in no log.
-    fn answer(&mut self, group: GroupNo, position: Position, life: Life, at: u64, answer: Answer) {
-        let Some(asked) = self.commits.get_mut(&(group, position.clone())) else { return };
-        let unanswered = |asked: &Asked| asked.life == life && asked.answered.is_none();
-        let Some(nth) = asked.iter().rposition(unanswered) else { return };
-        match answer {
-            Answer::Taken => {
-                asked[nth].answered = Some(at);
-                asked[nth].taken = true;
-                return;
-            }
-            Answer::Unsure => return,
-            Answer::Refused => {}
-        }
-        let Some(refused) = asked.remove(nth) else { return };
-        let settled = decode::settled(&position.metadata, Offset(position.offset));
-        self.add(
-            at,
-            Happening::Committed {
-                group,
-                place: place(position.partition),
-                life,
-                generation: refused.generation,
-                offset: Offset(position.offset),
-                settled,
-                outcome: Err(ErrorCode::IllegalGeneration),
-                abandoned: false,
-            },
-        );
     }
 
     /// A record is in its log right behind the moment at which all up to it had been sent.
@@ -244,107 +160,13 @@ impl Pages {
             }
         }
     }
-
-    /// Finds out who sent what the coordinator took, and puts it where it was taken.
-    fn add_coordinator(&mut self, facts: &Facts, number: GroupNo, truth: &Truth) {
-        struct Found {
-            at: u64,
-            not_before: u64,
-            not_after: u64,
-            happening: Happening,
-        }
-        let name = &*facts.groups[usize::from(number.0)].name;
-        let (mut now, mut owners) = (None, BTreeMap::new());
-        let mut found = Vec::new();
-        // How many records each position has from here on.
-        let mut left: BTreeMap<&Position, usize> = BTreeMap::new();
-        for (_, record) in &truth.coordinated {
-            if let Coordinated::Commit { group, position } = record
-                && group == name
-            {
-                *left.entry(position).or_default() += 1;
-            }
-        }
-        for (at, record) in &truth.coordinated {
-            let at = at * 1_000_000;
-            match record {
-                Coordinated::Assignment { group, generation, shares } if group == name => {
-                    let all = (*generation, shares.clone());
-                    if now.as_ref() == Some(&all) {
-                        continue;
-                    }
-                    now = Some(all);
-                    owners = shares.iter().flat_map(|(life, all)| all.iter().map(|p| (*p, *life))).collect();
-                    let (asked, answered) =
-                        self.syncs.get(&(number, *generation)).copied().unwrap_or_default();
-                    let shares = shares.iter().map(|(life, partitions)| Share {
-                        life: *life,
-                        places: partitions.iter().copied().map(place).collect(),
-                    });
-                    let (generation, shares) = (*generation, shares.collect());
-                    found.push(Found {
-                        at,
-                        not_before: asked,
-                        not_after: answered.unwrap_or(u64::MAX),
-                        happening: Happening::Assigned { group: number, generation, shares },
-                    });
-                }
-                Coordinated::Commit { group, position } if group == name => {
-                    let owner = owners.get(&position.partition).copied();
-                    let generation = now.as_ref().map(|(generation, _)| *generation);
-                    let left = left.entry(position).or_insert(1);
-                    let asked = self.commits.get_mut(&(number, position.clone())).and_then(|all| {
-                        // As many as were acknowledged must be in the log; who was not answered gets what is over.
-                        let acknowledged = all.iter().filter(|asked| asked.taken).count();
-                        let may_be = |asked: &Asked| asked.taken || *left > acknowledged;
-                        let likely = |asked: &Asked| {
-                            may_be(asked) && Some(asked.generation) == generation && Some(asked.life) == owner
-                        };
-                        let nth = all.iter().position(likely).or_else(|| all.iter().position(may_be))?;
-                        all.remove(nth)
-                    });
-                    *left -= 1;
-                    let Some(asked) = asked else {
-                        self.strange.push(format!("{name}: nobody asked for the commit of {position:?}"));
-                        continue;
-                    };
-                    let offset = Offset(position.offset);
-                    found.push(Found {
-                        at,
-                        not_before: asked.at,
-                        not_after: asked.answered.unwrap_or(u64::MAX),
-                        happening: Happening::Committed {
-                            group: number,
-                            place: place(position.partition),
-                            life: asked.life,
-                            generation: asked.generation,
-                            offset,
-                            settled: decode::settled(&position.metadata, offset),
-                            outcome: Ok(()),
-                            abandoned: !asked.taken,
-                        },
-                    });
-                }
-                Coordinated::Assignment { .. } | Coordinated::Commit { .. } => {}
-            }
-        }
-        let mut latest = u64::MAX;
-        for record in found.iter_mut().rev() {
-            latest = latest.min(record.not_after.saturating_sub(1));
-            record.not_after = latest;
-        }
-        let mut earliest = 0;
-        for record in found {
-            // Never before the one before it in the log.
-            earliest = record.at.min(record.not_after).max(record.not_before + 1).max(earliest);
-            self.add(earliest, record.happening);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinated::Coordinated;
+    use crate::journal::{Answer, Position};
     use crate::shop;
 
     fn position(offset: i64) -> Position {

@@ -19,6 +19,7 @@ mod journal;
 mod link;
 mod producer;
 mod report;
+mod requests;
 mod servers;
 mod shop;
 mod tapped;

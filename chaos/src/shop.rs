@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::{Backoff, GroupSettings, OnFailure, Ordering, RetryPolicy, Topic};
+use evenkeel_core::model::PartitionId;
 use evenkeel_sim::history::{
-    EventNo, Facts, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, KeyNo, Life, Nature, ServiceFacts,
-    Slack, TopicFacts, TopicNo,
+    EventNo, Facts, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, KeyNo, Life, Nature, Place,
+    ServiceFacts, Slack, TopicFacts, TopicNo,
 };
 use evenkeel_sim::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,11 @@ pub(crate) fn facts() -> Arc<Facts> {
         // Two cores that three brokers start on make processes wait.
         slack: Slack { timers: Duration::from_secs(1), notice: Duration::from_secs(1) },
     })
+}
+
+/// A partition of the topic.
+pub(crate) const fn place(partition: i32) -> Place {
+    Place { topic: TOPIC, partition: PartitionId(partition) }
 }
 
 /// A life as it is written: `process.nth`.
