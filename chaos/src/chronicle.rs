@@ -139,7 +139,7 @@ impl Pages {
                 Entry::CommitAnswered { .. } | Entry::SyncAnswered { .. } => {
                     self.requests.answered(life, *at, entry);
                 }
-                Entry::Left { .. } => {}
+                Entry::MemberAsked { .. } | Entry::MemberAnswered { .. } | Entry::Left { .. } => {}
             }
         }
     }

@@ -41,6 +41,10 @@ pub(crate) enum Entry {
     SyncAsked { nth: u64, group: String, generation: i32 },
     /// It was answered.
     SyncAnswered { nth: u64 },
+    /// A request about its membership is about to be sent: nothing is judged by it, but it explains.
+    MemberAsked { nth: u64, group: String, what: String },
+    /// It was answered, or was not.
+    MemberAnswered { nth: u64, outcome: String },
     /// The process has come to rest as it was asked to.
     Left { clean: bool },
 }

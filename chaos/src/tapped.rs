@@ -3,6 +3,7 @@
 //! Every call is handed on as it is. That a commit was asked for is written before it leaves, so that no commit can be in
 //! the coordinator's log of which no journal knows.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +36,20 @@ impl Tapped {
     fn next(&self) -> u64 {
         self.asked.fetch_add(1, Ordering::Relaxed)
     }
+
+    fn ask(&self, group: &GroupName, what: String) -> u64 {
+        let nth = self.next();
+        self.journal.tell(Entry::MemberAsked { nth, group: group.to_string(), what });
+        nth
+    }
+
+    fn answer<T, E: fmt::Debug>(&self, nth: u64, answer: &Result<T, E>, say: impl FnOnce(&T) -> String) {
+        let outcome = match answer {
+            Ok(answer) => say(answer),
+            Err(error) => format!("{error:?}"),
+        };
+        self.journal.tell(Entry::MemberAnswered { nth, outcome });
+    }
 }
 
 fn answer(outcome: Result<(), ErrorCode>) -> Answer {
@@ -65,7 +80,13 @@ impl Coordinator for Tapped {
         broker: BrokerId,
         request: JoinRequest,
     ) -> Result<JoinAnswer, (PortError, MemberId)> {
-        self.kafka.join(broker, request).await
+        let what = format!("join at {broker} as {:?}", request.member.0);
+        let nth = self.ask(&request.group, what);
+        let answer = self.kafka.join(broker, request).await;
+        self.answer(nth, &answer, |joined| {
+            format!("{:?}, generation {}", joined.member.0, joined.generation)
+        });
+        answer
     }
 
     async fn sync(&self, broker: BrokerId, request: SyncRequest) -> Result<Bytes, PortError> {
@@ -77,11 +98,17 @@ impl Coordinator for Tapped {
     }
 
     async fn heartbeat(&self, broker: BrokerId, request: HeartbeatRequest) -> Result<(), PortError> {
-        self.kafka.heartbeat(broker, request).await
+        let nth = self.ask(&request.group, format!("heartbeat at {broker} in {}", request.generation));
+        let answer = self.kafka.heartbeat(broker, request).await;
+        self.answer(nth, &answer, |()| "well".to_owned());
+        answer
     }
 
     async fn leave(&self, broker: BrokerId, request: LeaveRequest) -> Result<(), PortError> {
-        self.kafka.leave(broker, request).await
+        let nth = self.ask(&request.group, format!("leave at {broker} as {:?}", request.member.0));
+        let answer = self.kafka.leave(broker, request).await;
+        self.answer(nth, &answer, |()| "left".to_owned());
+        answer
     }
 
     async fn commit(
