@@ -3,6 +3,7 @@
 BROKER ?= dev
 DB ?= sqlite
 FROM ?= 0
+MINUTES ?= 10
 SEEDS ?= 100000
 ORDERS ?= 100000
 LISTEN ?= 127.0.0.1:9092
@@ -14,7 +15,7 @@ SIM = cargo run --quiet --profile sim --package sim-tests --
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz conformance sim worlds coverage replay shrink planted planted-full stop
+.PHONY: help demo broker test lint bench fuzz conformance sim worlds coverage replay shrink planted planted-full chaos stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -82,6 +83,9 @@ planted: ## Looks for the planted bugs that must be found at once.
 
 planted-full: ## Looks for all planted bugs, from several starting points.
 	$(SIM) planted --full
+
+chaos: ## Kills, pauses and cuts off real workers, brokers and a database for MINUTES (10); SEED=n draws the same.
+	cargo run --quiet --package chaos -- --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 stop: ## Stops the servers that demo and tests started.
 	-$(SERVICES)/kafka stop

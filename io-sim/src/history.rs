@@ -8,9 +8,12 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{Generation, Offset, OnFailure, Ordering, PartitionId, RetryPolicy, Time};
+
+use crate::oversight::telling;
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty), $letter:literal) => {
@@ -123,7 +126,7 @@ pub struct GroupFacts {
     /// How many calls a member may run at once.
     pub concurrency: u32,
     /// After how long without a heartbeat a member has lost its partitions.
-    pub session_timeout: std::time::Duration,
+    pub session_timeout: Duration,
 }
 
 /// A handler and its settings.
@@ -169,6 +172,24 @@ pub struct Facts {
     pub services: Vec<ServiceFacts>,
     /// Whether members may write so little metadata with a commit that not all that is settled beyond it fits.
     pub metadata_is_cut: bool,
+    /// What the machine that it runs on may add to any time.
+    pub slack: Slack,
+}
+
+/// How late what is due may come before a law is broken. In virtual time it is next to nothing; a real machine that has
+/// more to do than it can adds its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slack {
+    /// What timers and the scheduler may add.
+    pub timers: Duration,
+    /// How long after a pause, or after a session, a process may take to notice.
+    pub notice: Duration,
+}
+
+impl Default for Slack {
+    fn default() -> Self {
+        Self { timers: Duration::from_millis(20), notice: Duration::from_millis(100) }
+    }
 }
 
 impl Facts {
@@ -469,5 +490,11 @@ impl History {
     pub fn record(&mut self, at: Time, happening: Happening) {
         debug_assert!(self.happenings.last().is_none_or(|(last, _)| *last <= at), "time goes on");
         self.happenings.push((at, happening));
+    }
+
+    /// A happening in words.
+    #[must_use]
+    pub fn line(&self, happening: &Happening) -> String {
+        telling::line(&self.facts, happening)
     }
 }

@@ -25,4 +25,5 @@ pub mod world;
 
 pub use evenkeel_cluster::faults::seed;
 pub use explore::explore;
+pub use oversight::decode;
 pub use world::{SimTx, Table};

@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use super::{Breach, Checker, Law, Tested};
 use crate::history::{CallNo, GroupNo, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo};
 
-/// What timers and the scheduler may add.
+/// What is added to a wait that is cut short, so that clocks and roundings break no law.
 const SLACK: Duration = Duration::from_millis(20);
 
 /// See the [module](self).
@@ -155,7 +155,7 @@ impl Attempts {
         }
         let stood_still =
             ledger.process(run.delivery.0).and_then(|p| p.resumed).is_some_and(|at| at >= run.at);
-        if took > limit + SLACK && !stood_still {
+        if took > limit + ledger.facts().slack.timers && !stood_still {
             let what = format!("a call took {took:?} and was not cancelled at its limit of {limit:?}");
             return Err(breach(ledger, run.delivery, &what));
         }

@@ -4,16 +4,12 @@
 //! process that stood still may act for a moment when it goes on. Who is a member of the present generation knows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use evenkeel_core::model::{Generation, Time};
 
 use super::ledger::Ledger;
 use super::{Breach, Checker, Law, Tested};
 use crate::history::{GroupNo, Happening, Life, Place};
-
-/// How long after a pause, or after a session, a process may take to notice.
-const NOTICE: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -95,10 +91,11 @@ impl Owners {
         if owner == Some(&life) {
             return Ok(());
         }
+        let notice = facts.slack.notice;
         let session = facts.groups[usize::from(group.0)].session_timeout;
         let resumed = ledger.process(life).and_then(|process| process.resumed);
         let may_not_know = owned.outsiders.get(&life).is_some_and(|since| {
-            at.since(*since) <= session + NOTICE || resumed.is_some_and(|resumed| at.since(resumed) <= NOTICE)
+            at.since(*since) <= session + notice || resumed.is_some_and(|resumed| at.since(resumed) <= notice)
         });
         if may_not_know {
             return Ok(());
@@ -115,6 +112,8 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::story::Story;
     use super::*;
     use crate::history::{Nature, RunEnd};

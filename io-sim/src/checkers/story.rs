@@ -10,7 +10,7 @@ use evenkeel_core::model::{Generation, Offset, OnFailure, Ordering, PartitionId,
 use super::{Judge, Law, Verdict};
 use crate::history::{
     CallNo, End, EventNo, Facts, Fate, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, Happening,
-    History, KeyNo, Life, Nature, Place, RunEnd, RunNo, SendNo, Sent, ServiceFacts, ServiceNo, Share,
+    History, KeyNo, Life, Nature, Place, RunEnd, RunNo, SendNo, Sent, ServiceFacts, ServiceNo, Share, Slack,
     TopicFacts, TopicNo, TxNo,
 };
 
@@ -61,6 +61,7 @@ impl Story {
             handlers: vec![handler],
             services: vec![ServiceFacts { name: "billing".into() }],
             metadata_is_cut: false,
+            slack: Slack::default(),
         };
         let mut story = Self {
             history: History::new(Arc::new(facts)),

@@ -15,7 +15,7 @@ const CHECKSUM: usize = 4;
 /// What a commit's metadata says is settled beyond the offset. Nothing, if it is not written for that offset or not
 /// understood.
 #[must_use]
-pub(crate) fn settled(metadata: &str, committed: Offset) -> Arc<[Range<Offset>]> {
+pub fn settled(metadata: &str, committed: Offset) -> Arc<[Range<Offset>]> {
     runs(metadata, committed).unwrap_or_default().into()
 }
 
@@ -63,7 +63,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 
 /// A member's share, as the leader encoded it (`ConsumerProtocolAssignment`): topics with their partitions.
 #[must_use]
-pub(crate) fn assignment(bytes: &[u8]) -> Option<Vec<(String, Vec<PartitionId>)>> {
+pub fn assignment(bytes: &[u8]) -> Option<Vec<(String, Vec<PartitionId>)>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }

@@ -5,7 +5,7 @@
 //!   for what happens.
 //! - `logs` cuts, trims, deletes and makes them; `rest` says what is not at rest.
 
-pub(crate) mod decode;
+pub mod decode;
 pub(crate) mod logs;
 pub(crate) mod rest;
 pub(crate) mod telling;
