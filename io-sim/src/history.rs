@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::error::ErrorCode;
+use evenkeel_core::error::{ErrorCode, ProduceError};
+use evenkeel_core::machine::produce::Produced;
 use evenkeel_core::model::{Generation, Offset, OnFailure, Ordering, PartitionId, RetryPolicy, Time};
 
 use crate::oversight::telling;
@@ -261,6 +262,27 @@ pub enum Fate {
     Rejected,
     /// Either.
     Unknown,
+}
+
+impl Fate {
+    /// What became of each event of a call of so many, by what the library answered.
+    #[must_use]
+    pub fn of_call(outcome: &Result<Vec<Produced>, ProduceError>, events: usize) -> Vec<Self> {
+        let written = |produced: &Produced| Self::Written(produced.at.partition, produced.offset);
+        match outcome {
+            Ok(produced) => produced.iter().map(written).collect(),
+            Err(ProduceError::Failed(outcomes)) => outcomes
+                .iter()
+                .map(|outcome| match outcome {
+                    Ok(produced) => written(produced),
+                    Err(failure) if failure.is_unknown() => Self::Unknown,
+                    Err(_) => Self::Rejected,
+                })
+                .collect(),
+            // Nothing of the call was produced.
+            Err(_) => vec![Self::Rejected; events],
+        }
+    }
 }
 
 /// How a process ended.

@@ -100,6 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_behind_a_lost_record_that_blocks_is_no_loss_but_other_keys_are() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.truncated(0);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.holds(Law::NoLoss, 1);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.breaks(Law::NoLoss, "the record at 1 of");
+    }
+
+    #[test]
     fn what_the_world_destroyed_is_nobodys_fault() {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Good);

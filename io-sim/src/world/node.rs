@@ -228,22 +228,7 @@ fn tell(
     events: &[Sent],
     outcome: Result<Vec<evenkeel_core::machine::produce::Produced>, ProduceError>,
 ) {
-    let written = |produced: &evenkeel_core::machine::produce::Produced| {
-        Fate::Written(produced.at.partition, produced.offset)
-    };
-    let fates = match &outcome {
-        Ok(produced) => produced.iter().map(written).collect(),
-        Err(ProduceError::Failed(outcomes)) => outcomes
-            .iter()
-            .map(|outcome| match outcome {
-                Ok(produced) => written(produced),
-                Err(failure) if failure.is_unknown() => Fate::Unknown,
-                Err(_) => Fate::Rejected,
-            })
-            .collect(),
-        // Nothing of the call was produced.
-        Err(_) => vec![Fate::Rejected; events.len()],
-    };
+    let fates = Fate::of_call(&outcome, events.len());
     let mut state = birth.runtime.shared().lock();
     state.sending.remove(&send);
     if state.lives(birth.runtime.life()) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evenkeel::kafka::Limits;
-use evenkeel::{Bus, Kafka, ProduceError, ProduceSettings, Produced};
+use evenkeel::{Bus, Kafka, ProduceSettings};
 use evenkeel_sim::history::{EventNo, Fate, Happening, SendNo, Sent};
 use evenkeel_sim::seed::Seed;
 use tokio::sync::watch;
@@ -93,7 +93,7 @@ async fn sell(desk: Arc<Desk>, lane: u32, stop: watch::Receiver<bool>) {
         });
         desk.book.tell(Happening::SendBegan { send, life: PRODUCER, events: Arc::clone(&sent) });
         let outcome = desk.bus.produce(events).await;
-        let fates: Arc<[Fate]> = fates(outcome, sent.len()).into();
+        let fates: Arc<[Fate]> = Fate::of_call(&outcome, sent.len()).into();
         for fate in fates.iter() {
             let counter = match fate {
                 Fate::Written(..) => &desk.tally.acknowledged,
@@ -103,22 +103,5 @@ async fn sell(desk: Arc<Desk>, lane: u32, stop: watch::Receiver<bool>) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         desk.book.tell(Happening::SendEnded { send, fates });
-    }
-}
-
-fn fates(outcome: Result<Vec<Produced>, ProduceError>, count: usize) -> Vec<Fate> {
-    let written = |produced: &Produced| Fate::Written(produced.at.partition, produced.offset);
-    match &outcome {
-        Ok(produced) => produced.iter().map(written).collect(),
-        Err(ProduceError::Failed(outcomes)) => outcomes
-            .iter()
-            .map(|outcome| match outcome {
-                Ok(produced) => written(produced),
-                Err(failure) if failure.is_unknown() => Fate::Unknown,
-                Err(_) => Fate::Rejected,
-            })
-            .collect(),
-        // Nothing of the call was produced.
-        Err(_) => vec![Fate::Rejected; count],
     }
 }
