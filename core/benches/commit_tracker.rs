@@ -116,7 +116,7 @@ impl Track {
         for _ in 0..COMMITS {
             self.tracker.recommit();
             let began = Instant::now();
-            black_box(self.tracker.commit(MetadataLimit::DEFAULT, Fingerprint::of(["charge"]))?);
+            black_box(self.tracker.commit(MetadataLimit::DEFAULT, Fingerprint::of(["charge"]), &[])?);
             micros.push(began.elapsed().as_nanos() as f64 / 1_000.0);
         }
         for ticket in self.order {

@@ -408,6 +408,15 @@ pub enum Happening {
         /// Who got what.
         shares: Arc<[Share]>,
     },
+    /// A member learnt in which generation it is.
+    Joined {
+        /// The group.
+        group: GroupNo,
+        /// The member.
+        life: Life,
+        /// The generation.
+        generation: Generation,
+    },
     /// The coordinator told a member what is committed.
     PositionServed {
         /// The group.
@@ -437,8 +446,8 @@ pub enum Happening {
         settled: Arc<[Range<Offset>]>,
         /// What the coordinator answered.
         outcome: Result<(), ErrorCode>,
-        /// Whether the connection that it came over was gone already, so that it may be older than what came before.
-        abandoned: bool,
+        /// When it was sent: one that was held up on its way may be older than what came before.
+        sent: Time,
     },
     /// A handler was handed an event.
     RunBegan {

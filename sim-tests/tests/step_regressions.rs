@@ -29,3 +29,100 @@ fn a_share_that_comes_late_is_not_trusted_for_a_whole_session() {
          ",
     );
 }
+
+/// A member was cut off with a commit on its way, lost its partitions and got them back in the same generation. Its new
+/// assignment committed further; then the cut healed, and the old commit came and was taken, for generation and owner were
+/// right. With nothing new to commit, the group stood at the lower position for good.
+#[test]
+fn a_commit_of_an_assignment_before_is_said_over_when_it_is_taken_late() {
+    holds(
+        "\
+         set brokers 3\n\
+         set topics 2\n\
+         set groups 2\n\
+         set members 3\n\
+         set events 18\n\
+         set active-ms 14607\n\
+         set session-ms 6347\n\
+         seed 225716\n\
+         quiet at 14.607s\n\
+         at 11s cut process 3 from broker 2 for 28s\n\
+         ",
+    );
+}
+
+/// The group's coordinator moved while commits to the old one failed, each after a longer wait. The member found the new one,
+/// was asked to stop, and let its whole drain pass waiting to commit again.
+#[test]
+fn a_drain_does_not_wait_for_what_failed_at_another_coordinator() {
+    holds(
+        "\
+         set brokers 3\n\
+         set partitions 2\n\
+         set members 2\n\
+         set events 2\n\
+         set keys 2\n\
+         set active-ms 6314\n\
+         set watch-interval-ms 1385\n\
+         set rebalance-timeout-ms 4082\n\
+         seed 277191\n\
+         quiet at 6.314s\n\
+         at 2s recreate topic of partition 1 gone 1s\n\
+         at 2s move-coordinator group 0 to 1\n\
+         at 3.55s kill-broker 1 down 0.75s\n\
+         at 3.56s isolate-broker 0 for 5.73s\n\
+         at 5s recreate topic of partition 0 gone 1s\n\
+         ",
+    );
+}
+
+/// An event was handled, committed and lost to an unclean election; another came to stand at its offset, below what was
+/// committed. The next owner knew the epoch of what had been read before, but not where it had begun, and passed it over.
+#[test]
+fn a_log_that_parts_below_a_commit_is_read_again_by_the_next_owner() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 2\n\
+         set delivery-ms 1007\n\
+         seed 282682\n\
+         quiet at 7.085s\n\
+         at 0s elect-unclean partition 0 to 2 behind 3s\n\
+         at 2s elect-unclean partition 0 to 1 behind 3s\n\
+         at 5s pause owner of partition 1 for 18s\n\
+         at 6s stop process 0 down 1s\n\
+         ",
+    );
+}
+
+/// A false alarm: who read the new log from its old position showed the world a record in the middle first, and the world
+/// never looked at those before it, one of which blocked.
+#[test]
+fn records_before_the_first_that_is_shown_are_seen_too() {
+    holds(
+        "\
+         set partitions 4\n\
+         set groups 2\n\
+         set handlers 2\n\
+         set events 43\n\
+         set events-per-send 5\n\
+         set keys 2\n\
+         set bad-percent 8\n\
+         set active-ms 2691\n\
+         set fetch-wait-ms 157\n\
+         seed 204840\n\
+         quiet at 2.691s\n\
+         chance request-lost 1499ppm\n\
+         chance reply-lost 35975ppm\n\
+         at 0.6s isolate-process 1 for 2.7s\n\
+         at 1.9s recreate topic of partition 1 gone 0.1s\n\
+         at 2s evict group 0 member 0\n\
+         at 2.2s isolate-process 2 for 1s\n\
+         spare reply-lost of 2 nth 10\n\
+         spare reply-lost of 3 nth 11\n\
+         spare reply-lost of 3 nth 16\n\
+         spare reply-lost of 4294967297 nth 11\n\
+         spare reply-lost of 4294967299 nth 9\n\
+         ",
+    );
+}

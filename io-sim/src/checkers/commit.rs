@@ -22,6 +22,8 @@ pub struct Commits {
 struct Stored {
     offset: Offset,
     highest: Offset,
+    /// When the commit was sent that says so.
+    sent: Time,
 }
 
 /// A commit that the coordinator took.
@@ -32,7 +34,7 @@ struct Accepted<'a> {
     generation: Generation,
     offset: Offset,
     settled: &'a [Range<Offset>],
-    abandoned: bool,
+    sent: Time,
 }
 
 impl Checker for Commits {
@@ -62,7 +64,7 @@ impl Checker for Commits {
                 offset,
                 settled,
                 outcome: Ok(()),
-                abandoned,
+                sent,
             } if !ledger.was_cut(*place) => {
                 let commit = Accepted {
                     group: *group,
@@ -71,7 +73,7 @@ impl Checker for Commits {
                     generation: *generation,
                     offset: *offset,
                     settled,
-                    abandoned: *abandoned,
+                    sent: *sent,
                 };
                 tested.count(Law::CommitSafety);
                 self.is_safe(ledger, &commit)?;
@@ -176,11 +178,13 @@ impl Commits {
                 owners.get(&commit.place).map_or_else(|| "nobody".to_owned(), ToString::to_string),
             ));
         }
-        let stored = self
-            .stored
-            .entry((commit.group, commit.place))
-            .or_insert(Stored { offset: Offset::ZERO, highest: Offset::ZERO });
-        if commit.offset < stored.offset && !commit.abandoned {
+        let stored = self.stored.entry((commit.group, commit.place)).or_insert(Stored {
+            offset: Offset::ZERO,
+            highest: Offset::ZERO,
+            sent: Time::ZERO,
+        });
+        // One that was sent before the other was held up on its way; the member has to say its own again.
+        if commit.offset < stored.offset && commit.sent >= stored.sent {
             return wrong(format!(
                 "{} committed {} of {} after {} had been committed",
                 commit.life,
@@ -190,6 +194,7 @@ impl Commits {
             ));
         }
         stored.offset = commit.offset;
+        stored.sent = commit.sent;
         stored.highest = stored.highest.max(commit.offset);
         Ok(())
     }
@@ -197,6 +202,8 @@ impl Commits {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::story::Story;
     use super::*;
     use crate::history::{Nature, RunEnd};
@@ -257,15 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_does_not_go_back_unless_its_connection_was_gone() {
+    fn a_commit_does_not_go_back_unless_it_was_held_up_on_its_way() {
         let mut story = two_records();
         story.handled(0, 0, RunEnd::Done);
         story.handled(0, 1, RunEnd::Done);
+        story.pass(Duration::from_secs(3));
         story.committed(1, 0, 2, &[]);
+        story.pass(Duration::from_secs(1));
         let mut late = story.clone();
-        story.committed(1, 0, 1, &[]);
+        story.committed_late(1, 0, 1, Duration::from_secs(1));
         story.breaks(Law::Epochs, "committed 1 of orders/0 after 2");
-        late.committed_late(1, 0, 1);
+        late.committed_late(1, 0, 1, Duration::from_secs(2));
         late.breaks(Law::Epochs, "rests at 1 of orders/0, but 2");
         late.committed(1, 0, 2, &[]);
         late.holds(Law::Epochs, 3);

@@ -374,6 +374,7 @@ impl Ledger {
             Happening::StopAsked { .. }
             | Happening::SendEnded { .. }
             | Happening::Assigned { .. }
+            | Happening::Joined { .. }
             | Happening::PositionServed { .. }
             | Happening::Committed { .. } => {}
         }

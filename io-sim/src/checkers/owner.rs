@@ -1,7 +1,9 @@
 //! C5: only the owner of a partition handles it.
 //!
 //! Who was thrown out of its group does not know at once: it may go on until its session is over by its own clock, and a
-//! process that stood still may act for a moment when it goes on. Who is a member of the present generation knows.
+//! process that stood still may act for a moment when it goes on. Nor does a member of the present generation know that
+//! has not learnt of it: a coordinator counts a join that its member has given up with the connection. Who has learnt of
+//! the generation knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +17,14 @@ use crate::history::{GroupNo, Happening, Life, Place};
 #[derive(Debug, Clone, Default)]
 pub struct Owners {
     groups: BTreeMap<GroupNo, Owned>,
+    /// The last generation that each member has learnt of.
+    joined: BTreeMap<(GroupNo, Life), Generation>,
 }
 
 #[derive(Debug, Clone)]
 struct Owned {
     generation: Generation,
+    since: Time,
     members: BTreeSet<Life>,
     owners: BTreeMap<Place, Life>,
     /// Former members, and when the generation began that is without them.
@@ -60,7 +65,12 @@ impl Checker for Owners {
                     outsiders.extend(before.members.into_iter().map(|life| (life, at)));
                 }
                 outsiders.retain(|life, _| !members.contains(life));
-                self.groups.insert(*group, Owned { generation: *generation, members, owners, outsiders });
+                self.groups
+                    .insert(*group, Owned { generation: *generation, since: at, members, owners, outsiders });
+                Ok(())
+            }
+            Happening::Joined { group, life, generation } => {
+                self.joined.insert((*group, *life), *generation);
                 Ok(())
             }
             Happening::RunBegan { life, handler, place, .. } => {
@@ -94,8 +104,11 @@ impl Owners {
         let notice = facts.slack.notice;
         let session = facts.groups[usize::from(group.0)].session_timeout;
         let resumed = ledger.process(life).and_then(|process| process.resumed);
-        let may_not_know = owned.outsiders.get(&life).is_some_and(|since| {
-            at.since(*since) <= session + notice || resumed.is_some_and(|resumed| at.since(resumed) <= notice)
+        let learnt = self.joined.get(&(group, life)).is_some_and(|learnt| *learnt >= owned.generation);
+        let unaware = owned.members.contains(&life) && !learnt;
+        let since = owned.outsiders.get(&life).copied().or(unaware.then_some(owned.since));
+        let may_not_know = since.is_some_and(|since| {
+            at.since(since) <= session + notice || resumed.is_some_and(|resumed| at.since(resumed) <= notice)
         });
         if may_not_know {
             return Ok(());
@@ -131,6 +144,7 @@ mod tests {
         story.handled(0, 0, RunEnd::Failed);
         story.holds(Law::OneOwner, 1);
         let orders = Story::PLACE;
+        story.joined(2, 0);
         story.shares(2, &[(0, &[]), (1, &[orders])]);
         story.handled(0, 0, RunEnd::Done);
         story.breaks(Law::OneOwner, "0.0 handles orders/0, which generation 2 gave to 1.0");
@@ -151,6 +165,24 @@ mod tests {
         zombie.paused_and_resumed(0);
         zombie.handled(0, 0, RunEnd::Failed);
         zombie.holds(Law::OneOwner, 2);
+    }
+
+    #[test]
+    fn a_member_that_has_not_learnt_of_its_generation_may_go_on_like_an_outsider() {
+        let mut story = one_record();
+        story.joined(1, 0);
+        story.assigned(1, 0);
+        story.shares(2, &[(0, &[]), (1, &[Story::PLACE])]);
+        story.pass(Duration::from_secs(9));
+        story.handled(0, 0, RunEnd::Failed);
+        story.holds(Law::OneOwner, 1);
+        let mut late = story.clone();
+        late.pass(Duration::from_secs(2));
+        late.handled(0, 0, RunEnd::Failed);
+        late.breaks(Law::OneOwner, "0.0 handles orders/0, which generation 2 gave to 1.0");
+        story.joined(2, 0);
+        story.handled(0, 0, RunEnd::Failed);
+        story.breaks(Law::OneOwner, "0.0 handles orders/0, which generation 2 gave to 1.0");
     }
 
     #[test]

@@ -132,6 +132,12 @@ impl Story {
         self.record(Happening::Assigned { group, generation, shares: shares.collect() });
     }
 
+    /// The member has learnt in which generation it is.
+    pub(super) fn joined(&mut self, generation: i32, process: u16) {
+        let (group, generation) = (GROUP, Generation(generation));
+        self.record(Happening::Joined { group, life: life(process), generation });
+    }
+
     pub(super) fn served(&mut self, process: u16, offset: i64, settled: &[(i64, i64)]) {
         self.record(Happening::PositionServed {
             group: GROUP,
@@ -143,12 +149,12 @@ impl Story {
     }
 
     pub(super) fn committed(&mut self, generation: i32, process: u16, offset: i64, settled: &[(i64, i64)]) {
-        self.commit(generation, process, offset, settled, false);
+        self.commit(generation, process, offset, settled, Duration::ZERO);
     }
 
-    /// A commit whose connection was gone when it came.
-    pub(super) fn committed_late(&mut self, generation: i32, process: u16, offset: i64) {
-        self.commit(generation, process, offset, &[], true);
+    /// A commit that was on its way for so long.
+    pub(super) fn committed_late(&mut self, generation: i32, process: u16, offset: i64, held_up: Duration) {
+        self.commit(generation, process, offset, &[], held_up);
     }
 
     fn commit(
@@ -157,8 +163,9 @@ impl Story {
         process: u16,
         offset: i64,
         settled: &[(i64, i64)],
-        abandoned: bool,
+        held_up: Duration,
     ) {
+        let sent = Time::ZERO + self.now.since(Time::ZERO).saturating_sub(held_up);
         self.record(Happening::Committed {
             group: GROUP,
             place: Self::PLACE,
@@ -167,7 +174,7 @@ impl Story {
             offset: Offset(offset),
             settled: ranges(settled),
             outcome: Ok(()),
-            abandoned,
+            sent,
         });
     }
 

@@ -7,11 +7,13 @@
 
 pub mod link;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use evenkeel_cluster::message::{Answer, Request};
 use evenkeel_core::model::{BrokerId, Time};
+use slab::Slab;
 
 use crate::history::Life;
 use crate::seed::Stream;
@@ -24,6 +26,17 @@ pub struct ConnectionId(pub u64);
 /// Names something that a client waits for: a connection, or an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+/// A request on its way.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// What its client waits with.
+    pub ticket: Ticket,
+    /// When it was sent.
+    pub sent: Time,
+    /// What it says.
+    pub request: Request,
+}
 
 /// A connection.
 #[derive(Debug, Clone)]
@@ -46,7 +59,7 @@ pub struct Connection {
     outstanding: BTreeSet<Ticket>,
     /// What the server is at work on, and what waits behind it.
     at_work: Option<Ticket>,
-    queue: VecDeque<(Ticket, Request)>,
+    queue: VecDeque<Letter>,
 }
 
 impl Connection {
@@ -82,10 +95,8 @@ pub enum Delivery {
     Request {
         /// Over which connection.
         connection: ConnectionId,
-        /// What its client waits with.
-        ticket: Ticket,
         /// The request.
-        request: Request,
+        letter: Letter,
     },
     /// The server learns that its client is gone.
     ClientGone {
@@ -113,7 +124,9 @@ pub enum Delivery {
 pub struct Network {
     /// Who reaches whom.
     pub links: Links,
-    deliveries: BTreeMap<(Time, u64), Delivery>,
+    /// When what arrives, by its number in `on_the_way`: sorting moves numbers, not letters.
+    deliveries: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    on_the_way: Slab<Delivery>,
     sequence: u64,
     connections: BTreeMap<ConnectionId, Connection>,
     next_ticket: u64,
@@ -122,10 +135,11 @@ pub struct Network {
 impl Network {
     /// A network without traffic.
     #[must_use]
-    pub const fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             links: Links::new(stream),
-            deliveries: BTreeMap::new(),
+            deliveries: BinaryHeap::new(),
+            on_the_way: Slab::new(),
             sequence: 0,
             connections: BTreeMap::new(),
             next_ticket: 0,
@@ -147,12 +161,13 @@ impl Network {
     /// When something arrives next.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
-        self.deliveries.first_key_value().map(|((at, _), _)| *at)
+        self.deliveries.peek().map(|Reverse((at, ..))| *at)
     }
 
     fn schedule(&mut self, at: Time, delivery: Delivery) {
         self.sequence += 1;
-        self.deliveries.insert((at, self.sequence), delivery);
+        let number = self.on_the_way.insert(delivery);
+        self.deliveries.push(Reverse((at, self.sequence, number)));
     }
 
     /// A process asks for a connection.
@@ -207,7 +222,8 @@ impl Network {
         let at = self.links.delay(connection.link(), Way::Out) + later;
         let at = (now + at).max(connection.last_out);
         connection.last_out = at;
-        self.schedule(at, Delivery::Request { connection: id, ticket, request });
+        let letter = Letter { ticket, sent: now, request };
+        self.schedule(at, Delivery::Request { connection: id, letter });
         true
     }
 
@@ -234,21 +250,21 @@ impl Network {
     }
 
     /// A request has arrived: what the server is to do now, if it is not at work on another.
-    pub fn arrived(&mut self, id: ConnectionId, ticket: Ticket, request: Request) -> Option<Request> {
+    pub fn arrived(&mut self, id: ConnectionId, letter: Letter) -> Option<Letter> {
         let connection = self.connections.get_mut(&id).filter(|connection| connection.server_holds)?;
         if connection.at_work.is_some() {
-            connection.queue.push_back((ticket, request));
+            connection.queue.push_back(letter);
             return None;
         }
-        connection.at_work = Some(ticket);
-        Some(request)
+        connection.at_work = Some(letter.ticket);
+        Some(letter)
     }
 
     /// A server is done with a request: the next one, if another waits.
-    pub fn done(&mut self, id: ConnectionId) -> Option<(Ticket, Request)> {
+    pub fn done(&mut self, id: ConnectionId) -> Option<Letter> {
         let connection = self.connections.get_mut(&id).filter(|connection| connection.server_holds)?;
         let next = connection.queue.pop_front();
-        connection.at_work = next.as_ref().map(|(ticket, _)| *ticket);
+        connection.at_work = next.as_ref().map(|letter| letter.ticket);
         next
     }
 
@@ -315,12 +331,19 @@ impl Network {
     /// What arrives now. What a blocked link stops is put off until the link is whole.
     pub fn arrive(&mut self, now: Time) -> Option<Delivery> {
         loop {
-            let entry = self.deliveries.first_entry().filter(|entry| entry.key().0 <= now)?;
-            let delivery = entry.remove();
-            let Some(link) = self.link_of(&delivery) else { continue };
-            match self.links.blocked(now, link) {
-                Some(until) => self.schedule(until, delivery),
-                None => return Some(delivery),
+            let Reverse((at, _, number)) = *self.deliveries.peek()?;
+            if at > now {
+                return None;
+            }
+            self.deliveries.pop();
+            match self.link_of(&self.on_the_way[number]).map(|link| self.links.blocked(now, link)) {
+                Some(Some(until)) => {
+                    self.sequence += 1;
+                    self.deliveries.push(Reverse((until, self.sequence, number)));
+                }
+                Some(None) => return Some(self.on_the_way.remove(number)),
+                // The connection is gone at both ends.
+                None => drop(self.on_the_way.remove(number)),
             }
         }
     }
@@ -369,7 +392,7 @@ mod tests {
     fn arrived(network: &mut Network, now: Time) -> Vec<Ticket> {
         std::iter::from_fn(|| network.arrive(now))
             .map(|delivery| match delivery {
-                Delivery::Request { ticket, .. } => ticket,
+                Delivery::Request { letter, .. } => letter.ticket,
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -398,11 +421,11 @@ mod tests {
     fn a_server_works_on_one_request_of_a_connection_at_a_time() {
         let (mut network, connection) = connected();
         let tickets = [(); 3].map(|()| network.ticket());
-        let request = || Request::from(DescribeClusterRequest);
-        assert!(network.arrived(connection, tickets[0], request()).is_some());
-        assert!(network.arrived(connection, tickets[1], request()).is_none());
-        assert!(network.arrived(connection, tickets[2], request()).is_none());
-        let mut next = || network.done(connection).map(|(ticket, _)| ticket);
+        let letter = |ticket| Letter { ticket, sent: Time::ZERO, request: DescribeClusterRequest.into() };
+        assert!(network.arrived(connection, letter(tickets[0])).is_some());
+        assert!(network.arrived(connection, letter(tickets[1])).is_none());
+        assert!(network.arrived(connection, letter(tickets[2])).is_none());
+        let mut next = || network.done(connection).map(|letter| letter.ticket);
         assert_eq!([next(), next(), next()], [Some(tickets[1]), Some(tickets[2]), None]);
     }
 

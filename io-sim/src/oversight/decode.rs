@@ -22,7 +22,7 @@ pub fn settled(metadata: &str, committed: Offset) -> Arc<[Range<Offset>]> {
 fn runs(metadata: &str, committed: Offset) -> Option<Vec<Range<Offset>>> {
     let bytes = STANDARD_NO_PAD.decode(metadata).ok()?;
     let content = bytes.get(..bytes.len().checked_sub(CHECKSUM)?)?;
-    if *content.first()? != 0xE1 {
+    if *content.first()? != 0xE2 {
         return None;
     }
     let mut rest = content.get(FIXED..)?;
@@ -30,6 +30,11 @@ fn runs(metadata: &str, committed: Offset) -> Option<Vec<Range<Offset>>> {
     let base = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
     if base != committed.0 {
         return None;
+    }
+    for _ in 0..varint(&mut rest)? {
+        // An epoch, and how far below the offset its records begin.
+        varint(&mut rest)?;
+        varint(&mut rest)?;
     }
     let mut end = base;
     let mut runs = Vec::new();

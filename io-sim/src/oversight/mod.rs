@@ -116,7 +116,7 @@ pub(crate) trait Oversight {
                 topics: vec![OfTopic { topic: self.topic_name(place), partitions: vec![wanted] }],
             };
             let Answer::Fetch(answer) = self.query(leader, request.into())? else { return None };
-            watch::fetch(self, &answer);
+            watch::read(self, &answer);
             if self.truth().told(place) == before {
                 return None;
             }

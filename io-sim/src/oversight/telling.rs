@@ -10,6 +10,7 @@ const SEND: Kind = Kind::new("send");
 const SENT: Kind = Kind::new("sent");
 const LOGGED: Kind = Kind::new("logged");
 const ASSIGNED: Kind = Kind::new("assigned");
+const JOINED: Kind = Kind::new("joined");
 const SERVED: Kind = Kind::new("served");
 const COMMIT: Kind = Kind::new("commit");
 const RUN: Kind = Kind::new("run");
@@ -65,13 +66,16 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
             });
             (group.0.into(), ASSIGNED, fold(std::iter::once(generation.0 as u64).chain(owned)))
         }
+        Happening::Joined { group, life: l, generation } => {
+            (life(l), JOINED, fold([group.0.into(), generation.0 as u64]))
+        }
         Happening::PositionServed { place, life: l, offset, settled, .. } => {
             (life(l), SERVED, fold([of(*place), offset.map_or(u64::MAX, at), settled.len() as u64]))
         }
-        Happening::Committed { place, life: l, generation, offset, settled, outcome, abandoned, .. } => {
+        Happening::Committed { place, life: l, generation, offset, settled, outcome, sent, .. } => {
             let code = outcome.map_or_else(|code| code.code() as u64, |()| 0);
             let beyond = settled.last().map_or(0, |run| at(run.end));
-            let words = [of(*place), generation.0 as u64, at(*offset), beyond, code, u64::from(*abandoned)];
+            let words = [of(*place), generation.0 as u64, at(*offset), beyond, code, sent.as_nanos()];
             (life(l), COMMIT, fold(words))
         }
         Happening::RunBegan { run, life: l, handler, place, offset, attempt, .. } => {
@@ -134,19 +138,21 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
                 shares.join(", ")
             )
         }
+        Happening::Joined { group, life, generation } => {
+            format!("{life} is in generation {generation} of {}", facts.groups[usize::from(group.0)].name)
+        }
         Happening::PositionServed { place: at, life, offset, settled, .. } => format!(
             "{life} is told that {} stands at {}{}",
             place(at),
             offset.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string()),
             beyond(settled)
         ),
-        Happening::Committed { place: at, life, generation, offset, settled, outcome, abandoned, .. } => {
+        Happening::Committed { place: at, life, generation, offset, settled, outcome, sent, .. } => {
             format!(
-                "{life} {} @{offset}{} generation {generation} -> {}{}",
+                "{life} {} @{offset}{} generation {generation} -> {} (sent at {sent})",
                 place(at),
                 beyond(settled),
                 outcome.map_or_else(|code| format!("{code:?}"), |()| "accepted".to_owned()),
-                if *abandoned { " (nobody waits for it)" } else { "" }
             )
         }
         Happening::RunBegan { run, call, life, handler, place: at, offset, event, attempt } => format!(

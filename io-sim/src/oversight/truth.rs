@@ -32,6 +32,12 @@ impl Truth {
         self.members.get(&(group, std::sync::Arc::clone(id))).copied()
     }
 
+    /// The group in which a process goes by a member id.
+    pub(crate) fn group_of(&self, id: &std::sync::Arc<str>, life: Life) -> Option<GroupNo> {
+        let mut known = self.members.iter().filter(|((_, known), of)| known == id && **of == life);
+        known.next().map(|((group, _), _)| *group)
+    }
+
     /// Whether the assignment of a generation is news.
     pub(crate) fn is_new(&mut self, group: GroupNo, generation: Generation) -> bool {
         self.generations.insert(group, generation) != Some(generation)

@@ -7,9 +7,10 @@ use evenkeel_cluster::message::{
     Answer, CommitOffsetsAnswer, CommitOffsetsRequest, FetchAnswer, FetchOffsetsAnswer, Request,
     SyncGroupRequest,
 };
+use evenkeel_core::model::{Offset, Time};
 
 use super::{Oversight, decode, truth};
-use crate::history::{Happening, Life, Place, Share};
+use crate::history::{Facts, Happening, Life, Place, Share};
 
 /// What of a request is needed once it is answered.
 #[derive(Debug, Clone)]
@@ -34,14 +35,8 @@ impl Asked {
     }
 }
 
-/// Takes in an answer to somebody; `abandoned` says that whoever asked does not wait for it any more.
-pub(crate) fn answer(
-    world: &mut impl Oversight,
-    life: Life,
-    asked: &Asked,
-    answer: &Answer,
-    abandoned: bool,
-) {
+/// Takes in an answer to what somebody asked; `sent` says when that was.
+pub(crate) fn answer(world: &mut impl Oversight, life: Life, asked: &Asked, sent: Time, answer: &Answer) {
     match (asked, answer) {
         (Asked::Join(group), Answer::JoinGroup(answer)) if !answer.member.is_empty() => {
             if let Some(group) = truth::group(&world.facts(), group) {
@@ -52,11 +47,21 @@ pub(crate) fn answer(
             assignment(world, request);
         }
         (Asked::Commit(request), Answer::CommitOffsets(answer)) => {
-            commit(world, life, request, answer, abandoned);
+            commit(world, life, request, sent, answer);
         }
         (_, Answer::Fetch(answer)) => fetch(world, answer),
         (_, Answer::FetchOffsets(answer)) => positions(world, life, answer),
         _ => {}
+    }
+}
+
+/// Takes in an answer that reached a process which waited for it.
+pub(crate) fn learnt(world: &mut impl Oversight, life: Life, answer: &Answer) {
+    if let Answer::JoinGroup(answer) = answer
+        && let Ok(joined) = &answer.outcome
+        && let Some(group) = world.truth().group_of(&answer.member, life)
+    {
+        world.tell(Happening::Joined { group, life, generation: joined.generation });
     }
 }
 
@@ -84,8 +89,8 @@ fn commit(
     world: &mut impl Oversight,
     life: Life,
     request: &CommitOffsetsRequest,
+    sent: Time,
     answer: &CommitOffsetsAnswer,
-    abandoned: bool,
 ) {
     let facts = world.facts();
     let Some(group) = truth::group(&facts, &request.group) else { return };
@@ -101,25 +106,46 @@ fn commit(
                 offset: commit.offset,
                 settled: decode::settled(metadata, commit.offset),
                 outcome: *outcome,
-                abandoned,
+                sent,
             });
         }
     }
 }
 
-/// Takes in what a fetch brought, whoever asked.
-pub(crate) fn fetch(world: &mut impl Oversight, answer: &FetchAnswer) {
+/// Takes in what a member's fetch brought. Who reads a new log from its old position may be the first to show a record
+/// of it: those before it are looked up.
+fn fetch(world: &mut impl Oversight, answer: &FetchAnswer) {
     let facts = world.facts();
-    for topic in answer.outcome.iter().flatten() {
-        for partition in &topic.partitions {
-            if let Ok(fetched) = &partition.outcome
-                && !fetched.batches.is_empty()
-                && let Some(place) = truth::place(&facts, &topic.topic, partition.partition)
-            {
-                logged(world, place, &fetched.batches);
-            }
+    for (place, batches) in fetched(&facts, answer) {
+        if base_offset(batches).is_some_and(|first| world.truth().told(place) < first) {
+            world.read_to_the_end(place);
         }
+        logged(world, place, batches);
     }
+}
+
+/// Takes in what the world's own fetch brought.
+pub(crate) fn read(world: &mut impl Oversight, answer: &FetchAnswer) {
+    let facts = world.facts();
+    for (place, batches) in fetched(&facts, answer) {
+        logged(world, place, batches);
+    }
+}
+
+fn fetched<'a>(facts: &'a Facts, answer: &'a FetchAnswer) -> impl Iterator<Item = (Place, &'a [Bytes])> {
+    let topics = answer.outcome.iter().flatten();
+    topics.flat_map(|topic| topic.partitions.iter().map(|partition| (&topic.topic, partition))).filter_map(
+        |(topic, partition)| {
+            let fetched = partition.outcome.as_ref().ok()?;
+            let place = truth::place(facts, topic, partition.partition)?;
+            (!fetched.batches.is_empty()).then_some((place, &*fetched.batches))
+        },
+    )
+}
+
+/// The first offset of batches as they are stored: it stands in front.
+fn base_offset(batches: &[Bytes]) -> Option<Offset> {
+    Some(Offset(i64::from_be_bytes(*batches.first()?.first_chunk()?)))
 }
 
 fn logged(world: &mut impl Oversight, place: Place, batches: &[Bytes]) {

@@ -13,7 +13,7 @@ use crate::checkers::ledger::Ledger;
 use crate::faults::Chance;
 use crate::history::{Facts, Happening};
 use crate::network::link::{Link, Way};
-use crate::network::{ConnectionId, Delivery, Ticket};
+use crate::network::{ConnectionId, Delivery, Letter, Ticket};
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::{self, Asked};
 use crate::oversight::{Oversight, TopicConfig};
@@ -40,9 +40,9 @@ impl World {
                     }
                 }
             },
-            Delivery::Request { connection, ticket, request } => {
-                if let Some(request) = self.network.arrived(connection, ticket, request) {
-                    self.serve(connection, ticket, request);
+            Delivery::Request { connection, letter } => {
+                if let Some(letter) = self.network.arrived(connection, letter) {
+                    self.serve(connection, letter);
                 }
             }
             Delivery::ClientGone { connection } => {
@@ -56,6 +56,7 @@ impl World {
                 if self.network.answered(connection, ticket)
                     && let Some(life) = self.waits(ticket)
                 {
+                    watch::learnt(self, life, &answer);
                     self.receive(life, Inlet::Answer(ticket, Box::new(answer)));
                 }
             }
@@ -69,14 +70,15 @@ impl World {
         }
     }
 
-    fn serve(&mut self, connection: ConnectionId, ticket: Ticket, request: Request) {
+    fn serve(&mut self, connection: ConnectionId, letter: Letter) {
+        let Letter { ticket, sent, request } = letter;
         let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
         self.note(REQUEST, ticket.0, u64::from(life.process) << 8 | broker.0 as u64, || {
             format!("{life} to broker {broker}: {}", watch::name(&request))
         });
-        self.asked.insert(ticket, (connection, Asked::of(&request)));
+        self.asked.insert(ticket, (connection, sent, Asked::of(&request)));
         let origin = Origin { broker, client: Arc::default(), host: Arc::default() };
         self.cluster.handle(self.now, Input::Request { id: RequestId(ticket.0), origin, request });
         self.drain_cluster();
@@ -94,19 +96,17 @@ impl World {
     }
 
     fn cut_off(&mut self, ticket: Ticket) {
-        if let Some((connection, _)) = self.asked.remove(&ticket) {
+        if let Some((connection, ..)) = self.asked.remove(&ticket) {
             self.network.hang_up(self.now, connection);
         }
     }
 
     fn send_back(&mut self, ticket: Ticket, answer: Answer) {
-        let Some((connection, asked)) = self.asked.remove(&ticket) else { return };
-        let Some((life, broker, holds)) =
-            self.network.connection(connection).map(|c| (c.life, c.broker, c.client_holds))
-        else {
+        let Some((connection, sent, asked)) = self.asked.remove(&ticket) else { return };
+        let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
-        watch::answer(self, life, &asked, &answer, !holds);
+        watch::answer(self, life, &asked, sent, &answer);
         let link = Link { process: life.process, broker }.number();
         let lost = match asked {
             Asked::Commit(_) => self.dice.strikes(self.now, Chance::CommitApplied, link),
@@ -125,8 +125,8 @@ impl World {
             self.network.silence(connection, Way::Back);
         }
         self.network.answer(self.now, connection, ticket, answer, later);
-        if let Some((ticket, request)) = self.network.done(connection) {
-            self.serve(connection, ticket, request);
+        if let Some(letter) = self.network.done(connection) {
+            self.serve(connection, letter);
         }
     }
 }

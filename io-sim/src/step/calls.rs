@@ -233,6 +233,11 @@ impl World {
         self.run_handler(process, id, call);
     }
 
+    pub(super) fn calls_since_before(&self, time: Time) -> usize {
+        let present = self.processes.iter().filter_map(|process| process.present.as_ref());
+        present.flat_map(|present| present.calls.values()).filter(|call| call.began < time).count()
+    }
+
     fn run_handler(&mut self, process: usize, id: CallId, mut call: Call) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         for ready in &call.events {

@@ -29,6 +29,10 @@ impl World {
         if old > 0 {
             pending.push(format!("{old} requests of before the quiet are not answered"));
         }
+        let old = self.calls_since_before(self.plan.quiet_at);
+        if old > 0 {
+            pending.push(format!("{old} calls of before the quiet are not over"));
+        }
         if self.now < self.unnoticed_until {
             pending.push("a topic was made anew a moment ago".to_owned());
         }

@@ -127,7 +127,7 @@ pub struct World {
     pub(super) alive: BTreeSet<BrokerId>,
     /// Until then members may not have looked at a topic that was made anew.
     pub(super) unnoticed_until: Time,
-    pub(super) asked: BTreeMap<Ticket, (ConnectionId, Asked)>,
+    pub(super) asked: BTreeMap<Ticket, (ConnectionId, Time, Asked)>,
     pub(super) pending: BTreeMap<Ticket, Pending>,
     pub(super) limits: BTreeSet<(Time, Ticket)>,
     pub(super) todo: BinaryHeap<Reverse<Due>>,

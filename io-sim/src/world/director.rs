@@ -485,6 +485,11 @@ impl Director {
                 pending.push(format!("{} has not started yet", present.life));
             }
         }
+        let quiet_at = self.plan.quiet_at;
+        let old = state.waiting.values().filter(|waiting| waiting.since < quiet_at).count();
+        if old > 0 {
+            pending.push(format!("{old} requests of before the quiet are not answered"));
+        }
         for (send, life) in &state.sending {
             pending.push(format!("{life} waits for {send}"));
         }

@@ -28,7 +28,7 @@ use evenkeel_core::ports::{
 use evenkeel_core::records::{self, BatchOptions, Batches};
 
 use super::runtime::SimRuntime;
-use super::state::Reply;
+use super::state::{Reply, Waiting};
 use crate::faults::Chance;
 use crate::network::link::{Link, Way};
 use crate::network::{ConnectionId, Ticket};
@@ -205,9 +205,10 @@ fn wait(
     limit: Duration,
 ) -> Receiver<Reply> {
     let (sender, receiver) = async_channel::bounded(1);
-    let limit = state.now() + limit;
-    state.waiting.insert(ticket, (limit, connection, sender));
-    state.limits.insert((limit, ticket), ());
+    let since = state.now();
+    let until = since + limit;
+    state.waiting.insert(ticket, Waiting { since, until, connection, reply: sender });
+    state.limits.insert((until, ticket), ());
     state.wake_pump();
     receiver
 }

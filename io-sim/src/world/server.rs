@@ -14,7 +14,7 @@ use crate::checkers::ledger::Ledger;
 use crate::faults::Chance;
 use crate::history::{Facts, Happening};
 use crate::network::link::{Link, Way};
-use crate::network::{ConnectionId, Delivery, Ticket};
+use crate::network::{ConnectionId, Delivery, Letter, Ticket};
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::{self, Asked};
 use crate::oversight::{Oversight, TopicConfig};
@@ -57,7 +57,7 @@ impl State {
 
     /// A client's patience is over: with an answer that does not come the whole connection goes.
     fn time_out(&mut self, now: Time, ticket: Ticket) {
-        let connection = self.waiting.get(&ticket).and_then(|(_, connection, _)| *connection);
+        let connection = self.waiting.get(&ticket).and_then(|waiting| waiting.connection);
         self.answer(ticket, Reply::TimedOut);
         self.limits.retain(|(_, other), ()| *other != ticket);
         if let Some(connection) = connection {
@@ -83,9 +83,9 @@ impl State {
                     None => self.answer(ticket, Reply::Refused),
                 }
             }
-            Delivery::Request { connection, ticket, request } => {
-                if let Some(request) = self.network.arrived(connection, ticket, request) {
-                    self.serve(now, connection, ticket, request);
+            Delivery::Request { connection, letter } => {
+                if let Some(letter) = self.network.arrived(connection, letter) {
+                    self.serve(now, connection, letter);
                 }
             }
             Delivery::ClientGone { connection } => {
@@ -97,6 +97,9 @@ impl State {
             }
             Delivery::Answer { connection, ticket, answer } => {
                 if self.network.answered(connection, ticket) {
+                    if let Some(life) = self.network.connection(connection).map(|c| c.life) {
+                        watch::learnt(self, life, &answer);
+                    }
                     self.answer(ticket, Reply::Answer(answer));
                 }
             }
@@ -113,7 +116,8 @@ impl State {
     }
 
     /// A broker takes a request up.
-    fn serve(&mut self, now: Time, connection: ConnectionId, ticket: Ticket, request: Request) {
+    fn serve(&mut self, now: Time, connection: ConnectionId, letter: Letter) {
+        let Letter { ticket, sent, request } = letter;
         let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
@@ -121,7 +125,7 @@ impl State {
             format!("{life} to broker {broker}: {}", watch::name(&request))
         });
         self.inputs += 1;
-        self.asked.insert(ticket, (connection, Asked::of(&request)));
+        self.asked.insert(ticket, (connection, sent, Asked::of(&request)));
         let origin = Origin { broker, client: "world".into(), host: "world".into() };
         self.cluster.handle(now, Input::Request { id: RequestId(ticket.0), origin, request });
         self.drain(now);
@@ -137,19 +141,17 @@ impl State {
     }
 
     fn cut_off(&mut self, now: Time, ticket: Ticket) {
-        if let Some((connection, _)) = self.asked.remove(&ticket) {
+        if let Some((connection, ..)) = self.asked.remove(&ticket) {
             self.network.hang_up(now, connection);
         }
     }
 
     fn send_back(&mut self, now: Time, ticket: Ticket, answer: Answer) {
-        let Some((connection, asked)) = self.asked.remove(&ticket) else { return };
-        let Some((life, broker, holds)) =
-            self.network.connection(connection).map(|c| (c.life, c.broker, c.client_holds))
-        else {
+        let Some((connection, sent, asked)) = self.asked.remove(&ticket) else { return };
+        let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
-        watch::answer(self, life, &asked, &answer, !holds);
+        watch::answer(self, life, &asked, sent, &answer);
         let link = Link { process: life.process, broker }.number();
         let lost = match asked {
             Asked::Commit(_) => self.dice.strikes(now, Chance::CommitApplied, link),
@@ -168,8 +170,8 @@ impl State {
             self.network.silence(connection, Way::Back);
         }
         self.network.answer(now, connection, ticket, answer, later);
-        if let Some((ticket, request)) = self.network.done(connection) {
-            self.serve(now, connection, ticket, request);
+        if let Some(letter) = self.network.done(connection) {
+            self.serve(now, connection, letter);
         }
     }
 

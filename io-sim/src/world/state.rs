@@ -30,6 +30,15 @@ use crate::trace::{Detail, Kind, Step, Trace};
 /// What wall clocks show when the world begins: 2023-11-14.
 pub(crate) const WALL: WallTime = WallTime::from_millis(1_700_000_000_000);
 
+/// Somebody who waits for a connection or an answer.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) since: Time,
+    pub(crate) until: Time,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) reply: Sender<Reply>,
+}
+
 /// What becomes of something that a client waits for.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -78,11 +87,11 @@ pub(crate) struct State {
     /// The brokers that run.
     pub(crate) alive: BTreeSet<BrokerId>,
     /// What brokers are at work on.
-    pub(crate) asked: BTreeMap<Ticket, (ConnectionId, Asked)>,
+    pub(crate) asked: BTreeMap<Ticket, (ConnectionId, Time, Asked)>,
     /// The connections that processes use, by what for and to whom.
     pub(crate) seats: BTreeMap<(Life, Lane, BrokerId), ConnectionId>,
-    /// Who waits for what, and until when.
-    pub(crate) waiting: BTreeMap<Ticket, (Time, Option<ConnectionId>, Sender<Reply>)>,
+    /// Who waits for what.
+    pub(crate) waiting: BTreeMap<Ticket, Waiting>,
     pub(crate) limits: BTreeMap<(Time, Ticket), ()>,
     /// Processes that live; what others still do has no effect.
     pub(crate) living: BTreeMap<u16, Life>,
@@ -244,10 +253,10 @@ impl State {
 
     /// Tells who waits with a ticket what came of it.
     pub(crate) fn answer(&mut self, ticket: Ticket, reply: Reply) {
-        if let Some((limit, _, waiting)) = self.waiting.remove(&ticket) {
-            self.limits.remove(&(limit, ticket));
+        if let Some(waiting) = self.waiting.remove(&ticket) {
+            self.limits.remove(&(waiting.until, ticket));
             // Who waited may have gone.
-            let _ = waiting.try_send(reply);
+            let _ = waiting.reply.try_send(reply);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_core::model::{Offset, Time};
+use evenkeel_core::model::{Generation, Offset, Time};
 use evenkeel_sim::decode;
 use evenkeel_sim::history::{
     CallNo, EventNo, Facts, GroupNo, HandlerNo, Happening, History, Life, Place, RunNo, TxNo,
@@ -68,7 +68,10 @@ pub(crate) fn write(
     pages.pages.sort_by_key(|(at, _)| *at);
     let first = pages.pages.first().map_or(0, |(at, _)| *at);
     let mut history = History::new(Arc::clone(facts));
-    for (at, happening) in pages.pages {
+    for (at, mut happening) in pages.pages {
+        if let Happening::Committed { sent, .. } = &mut happening {
+            *sent = Time::from_nanos(sent.as_nanos().saturating_sub(first));
+        }
         history.record(Time::from_nanos(at - first), happening);
     }
     Chronicle { history, strange: pages.strange }
@@ -133,6 +136,11 @@ impl Pages {
                 }
                 Entry::CommitAsked { group, .. } | Entry::SyncAsked { group, .. } => {
                     if let Some(group) = group_of(facts, group) {
+                        // Who asks for its share knows in which generation it is.
+                        if let Entry::SyncAsked { generation, .. } = entry {
+                            let generation = Generation(*generation);
+                            self.add(*at, Happening::Joined { group, life, generation });
+                        }
                         self.requests.asked(life, group, *at, entry);
                     }
                 }
@@ -184,13 +192,13 @@ mod tests {
     fn told(
         journal: Vec<(u64, Entry)>,
         coordinated: Vec<(u64, Coordinated)>,
-    ) -> (Vec<(u64, Offset, bool)>, Vec<String>) {
+    ) -> (Vec<(u64, Offset, u64)>, Vec<String>) {
         let life = Life { process: 1, nth: 0 };
         let truth = Truth { coordinated, ..Truth::default() };
         let chronicle = write(&shop::facts(), Vec::new(), &[(life, journal)], &truth);
         let commits = chronicle.history.happenings.iter().filter_map(|(at, happening)| match happening {
-            Happening::Committed { offset, abandoned, outcome: Ok(()), .. } => {
-                Some((at.as_nanos(), *offset, *abandoned))
+            Happening::Committed { offset, sent, outcome: Ok(()), .. } => {
+                Some((at.as_nanos(), *offset, sent.as_nanos()))
             }
             _ => None,
         });
@@ -206,7 +214,7 @@ mod tests {
             vec![(1, began.clone()), (4_000_000, asked(0, 1)), (4_000_009, answered), (5_000_000, began)];
         // The broker's clock says that it was before.
         let (commits, strange) = told(journal, vec![commit(1)]);
-        assert_eq!(commits, [(4_000_000, Offset(1), false)]);
+        assert_eq!(commits, [(4_000_000, Offset(1), 3_999_999)]);
         assert_eq!(strange, [] as [&str; 0]);
     }
 
@@ -215,7 +223,7 @@ mod tests {
         let began =
             Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
         let (commits, _) = told(vec![(1, began), (2_000_000, asked(0, 1))], vec![commit(1)]);
-        assert_eq!(commits, [(2_999_999, Offset(1), true)]);
+        assert_eq!(commits, [(2_999_999, Offset(1), 1_999_999)]);
     }
 
     #[test]
@@ -223,10 +231,10 @@ mod tests {
         let answered = Entry::CommitAnswered { nth: 1, answers: vec![Answer::Taken] };
         let journal = vec![(1, asked(0, 1)), (2, asked(1, 1)), (3, answered)];
         let (commits, strange) = told(journal.clone(), vec![commit(1)]);
-        assert_eq!(commits.iter().map(|(_, _, abandoned)| *abandoned).collect::<Vec<_>>(), [false]);
+        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [1]);
         assert_eq!(strange, [] as [&str; 0]);
         let (commits, strange) = told(journal, vec![commit(1), commit(1)]);
-        assert_eq!(commits.iter().map(|(_, _, abandoned)| *abandoned).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(strange, [] as [&str; 0]);
     }
 

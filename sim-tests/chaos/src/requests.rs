@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use evenkeel_core::model::{Generation, Offset};
+use evenkeel_core::model::{Generation, Offset, Time};
 use evenkeel_sim::decode;
 use evenkeel_sim::history::{GroupNo, Happening, Life, Share};
 
@@ -207,7 +207,7 @@ impl Requests {
                 offset,
                 settled: decode::settled(&position.metadata, offset),
                 outcome: Ok(()),
-                abandoned: !asked.taken,
+                sent: Time::from_nanos(asked.at),
             },
         })
     }

@@ -4,10 +4,12 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | `0xE0` + version: the high half tells our text from others', the low half is the version, 1 |
+//! | 1 | `0xE0` + version: the high half tells our text from others', the low half is the version, 2 |
 //! | 8 | the fingerprint of the handler set |
 //! | 16 | the topic's id, zero where it is not known |
 //! | 1 to 9 | the committed offset that the set belongs to |
+//! | 1 | how many leader epochs follow, the latest of those that began below the offset |
+//! | 2 to 14 each | the epoch, and how far below the offset its records begin |
 //! | 1 to 9 each | run lengths from that offset on: unsettled, settled, unsettled, settled, … |
 //! | 4 | CRC-32C of all the bytes before |
 //!
@@ -22,16 +24,19 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bincode::config::standard;
 use bincode::{Decode, Encode};
 
+use super::epochs::{CARRIED, EpochStart, carried};
 use super::settled::joined;
 use super::{Fingerprint, Scope};
-use crate::model::{Offset, TopicId};
+use crate::model::{LeaderEpoch, Offset, TopicId};
 
 const FAMILY: u8 = 0xE0;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM: usize = 4;
 /// A pair of run lengths, at its longest: a tag and eight bytes for each.
 const LONGEST_PAIR: usize = 18;
 const LONGEST_HEADER: usize = 34;
+/// No epochs take this many bytes.
+const NO_EPOCHS: usize = 1;
 
 #[derive(Debug, Encode, Decode)]
 struct Header {
@@ -91,7 +96,7 @@ pub enum Unreadable {
     Foreign,
     /// It is of this library's making, in a format that this version does not know.
     #[error(
-        "the commit's metadata has format version {0}, this is version {VERSION}; a newer release may have written it"
+        "the commit's metadata has format version {0}, this is version {VERSION}; another release has written it"
     )]
     OtherVersion(u8),
     /// It is ours, but cut short or altered.
@@ -127,11 +132,13 @@ pub enum Unreadable {
     },
 }
 
-/// Writes ascending runs at or beyond `base`. Takes runs only until the text is full.
+/// Writes the last of ascending epochs below `base`, and ascending runs at or beyond it. Takes runs only until the text
+/// is full.
 pub(super) fn encode(
     base: Offset,
     scope: Scope,
     limit: MetadataLimit,
+    epochs: &[EpochStart],
     runs: impl Iterator<Item = Range<Offset>>,
 ) -> Arc<str> {
     if limit == MetadataLimit::NONE {
@@ -145,8 +152,10 @@ pub(super) fn encode(
         base: base.0,
     };
     let mut bytes = written(&header, &mut buffer).to_vec();
-    let bare = bytes.len();
+    let bare = bytes.len() + NO_EPOCHS;
     let room = limit.bytes().saturating_sub(CHECKSUM);
+    write_epochs(carried(epochs, base), base, room, &mut bytes);
+    let mut says_something = bytes.len() > bare || scope.topic.is_some();
     let mut end = base;
     for run in joined(base, runs) {
         let lengths = (run.start.0.abs_diff(end.0), run.end.0.abs_diff(run.start.0));
@@ -155,14 +164,30 @@ pub(super) fn encode(
             break;
         }
         bytes.extend_from_slice(pair);
+        says_something = true;
         end = run.end;
     }
-    if bytes.len() == bare && scope.topic.is_none() {
+    if !says_something {
         return Arc::from("");
     }
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     Arc::from(STANDARD_NO_PAD.encode(&bytes))
+}
+
+/// The latest of them that fit, behind their number.
+fn write_epochs(epochs: &[EpochStart], base: Offset, room: usize, bytes: &mut Vec<u8>) {
+    let mut buffer = [0; LONGEST_PAIR];
+    let count = bytes.len();
+    bytes.push(0);
+    for start in epochs.iter().rev() {
+        let pair = written(&(start.epoch.0, base.0.abs_diff(start.from.0)), &mut buffer);
+        if bytes.len() + pair.len() > room {
+            return;
+        }
+        bytes.extend_from_slice(pair);
+        bytes[count] += 1;
+    }
 }
 
 fn written<'a>(value: &impl Encode, buffer: &'a mut [u8]) -> &'a [u8] {
@@ -171,12 +196,22 @@ fn written<'a>(value: &impl Encode, buffer: &'a mut [u8]) -> &'a [u8] {
     &buffer[..length]
 }
 
-/// Reads ascending runs beyond `base`, if the text was written for that offset, that topic and those handlers.
-pub(super) fn decode(text: &str, base: Offset, scope: Scope) -> Result<Vec<Range<Offset>>, Unreadable> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| Unreadable::Foreign)?;
+/// Where epochs began that a commit at `base` carries, ascending; whoever has settled the events. None if the text is
+/// not this library's, or not of that commit.
+#[must_use]
+pub fn epochs(text: &str, base: Offset) -> Vec<EpochStart> {
+    let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
+    open(&bytes, base).map_or_else(|_| Vec::new(), |content| content.epochs)
+}
+
+/// What stands under a good checksum, up to the run lengths.
+struct Content<'a> {
+    header: Header,
+    epochs: Vec<EpochStart>,
+    rest: &'a [u8],
+}
+
+fn open(bytes: &[u8], base: Offset) -> Result<Content<'_>, Unreadable> {
     match bytes.first() {
         Some(first) if first & 0xF0 != FAMILY => return Err(Unreadable::Foreign),
         Some(first) if first & 0x0F != VERSION => return Err(Unreadable::OtherVersion(first & 0x0F)),
@@ -186,10 +221,36 @@ pub(super) fn decode(text: &str, base: Offset, scope: Scope) -> Result<Vec<Range
     if crc32c::crc32c(content) != u32::from_le_bytes(*checksum) {
         return Err(Unreadable::Damaged);
     }
-    let (header, mut rest): (Header, &[u8]) = read(content)?;
+    let (header, rest): (Header, &[u8]) = read(content)?;
     if header.base != base.0 {
         return Err(Unreadable::OtherOffset { written_for: Offset(header.base), committed: base });
     }
+    let (count, mut rest) = read::<u8>(rest)?;
+    if usize::from(count) > CARRIED {
+        return Err(Unreadable::Damaged);
+    }
+    let mut epochs: Vec<EpochStart> = Vec::new();
+    for _ in 0..count {
+        let ((epoch, below), after) = read::<(i32, u64)>(rest)?;
+        let from = base.0.checked_sub_unsigned(below).ok_or(Unreadable::Damaged)?;
+        let (epoch, from) = (LeaderEpoch(epoch), Offset(from));
+        if from >= base || epochs.last().is_some_and(|later| later.epoch <= epoch || later.from < from) {
+            return Err(Unreadable::Damaged);
+        }
+        epochs.push(EpochStart { epoch, from });
+        rest = after;
+    }
+    epochs.reverse();
+    Ok(Content { header, epochs, rest })
+}
+
+/// Reads ascending runs beyond `base`, if the text was written for that offset, that topic and those handlers.
+pub(super) fn decode(text: &str, base: Offset, scope: Scope) -> Result<Vec<Range<Offset>>, Unreadable> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| Unreadable::Foreign)?;
+    let Content { header, mut rest, .. } = open(&bytes, base)?;
     let written_for = TopicId(u128::from_be_bytes(header.topic));
     if let Some(present) = scope.topic
         && written_for != TopicId(0)

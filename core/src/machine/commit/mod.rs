@@ -22,9 +22,12 @@
 //!   cut from the far end, which costs a redelivery, never a loss.
 //! - [`Scope`] says of what: of which life of the topic, and for which handlers. Another set of handlers starts from the
 //!   frontier, another life of the topic from the start of its log.
+//! - [`EpochStart`]s say which leaders wrote what lies below: the next owner finds out by them where a log was cut that
+//!   has grown anew.
 //!
 //! [`frontier`]: CommitTracker::frontier
 
+mod epochs;
 mod fingerprint;
 mod metadata;
 mod scope;
@@ -37,8 +40,9 @@ mod naive;
 #[cfg(test)]
 mod tests;
 
+pub use epochs::EpochStart;
 pub use fingerprint::Fingerprint;
-pub use metadata::{MetadataLimit, Unreadable};
+pub use metadata::{MetadataLimit, Unreadable, epochs};
 pub use scope::Scope;
 pub use settled::SettledSet;
 pub use tracker::{Admission, Broken, CommitTracker, Settlement, Snapshot};

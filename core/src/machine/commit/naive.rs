@@ -209,7 +209,7 @@ impl Pair {
     }
 
     fn offer(&mut self, limit: MetadataLimit) {
-        match self.tracker.commit(limit, self.handlers).expect("the tracker is sound") {
+        match self.tracker.commit(limit, self.handlers, &[]).expect("the tracker is sound") {
             Some(snapshot) => {
                 assert!(snapshot.metadata.len() <= limit.characters());
                 let commit = Commit { snapshot, limit };

@@ -46,7 +46,7 @@ impl SettledSet {
     /// The set as text of at most `limit` characters, its far end cut off if need be.
     #[must_use]
     pub fn encode(&self, scope: impl Into<Scope>, limit: MetadataLimit) -> Arc<str> {
-        metadata::encode(self.base, scope.into(), limit, self.runs.iter().cloned())
+        metadata::encode(self.base, scope.into(), limit, &[], self.runs.iter().cloned())
     }
 
     /// The offset from which on this set speaks: the commit it belongs to.

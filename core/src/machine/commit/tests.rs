@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::naive::{Op, Pair};
 use super::{
-    Admission, Broken, CommitTracker, Fingerprint, MetadataLimit, Offset, SettledSet, Settlement, Snapshot,
-    Ticket, Unreadable,
+    Admission, Broken, CommitTracker, EpochStart, Fingerprint, MetadataLimit, Offset, SettledSet, Settlement,
+    Snapshot, Ticket, Unreadable, epochs,
 };
+use crate::model::LeaderEpoch;
 
 fn handlers() -> Fingerprint {
     Fingerprint::of(["charge"])
@@ -28,7 +29,7 @@ fn admit(tracker: &mut CommitTracker, offset: i64) -> Ticket {
 }
 
 fn accepted(tracker: &mut CommitTracker, limit: MetadataLimit) -> Option<Snapshot> {
-    let snapshot = tracker.commit(limit, handlers()).expect("the tracker is sound")?;
+    let snapshot = tracker.commit(limit, handlers(), &[]).expect("the tracker is sound")?;
     assert!(tracker.committed(snapshot.offset));
     Some(snapshot)
 }
@@ -124,14 +125,14 @@ fn a_commit_is_offered_until_it_is_accepted_and_then_not_again() {
     let mut tracker = CommitTracker::new(Offset(5));
     let limit = MetadataLimit::DEFAULT;
     let start = Snapshot { offset: Offset(5), metadata: "".into() };
-    assert_eq!(tracker.commit(limit, handlers()), Ok(Some(start.clone())), "the resolved start");
-    assert_eq!(tracker.commit(limit, handlers()), Ok(Some(start.clone())), "not accepted yet");
+    assert_eq!(tracker.commit(limit, handlers(), &[]), Ok(Some(start.clone())), "the resolved start");
+    assert_eq!(tracker.commit(limit, handlers(), &[]), Ok(Some(start.clone())), "not accepted yet");
     assert!(!tracker.committed(Offset(4)), "an answer to something else");
     assert!(tracker.dirty());
     assert!(tracker.committed(Offset(5)));
     assert!(!tracker.committed(Offset(5)), "one answer is enough");
     assert!(!tracker.dirty());
-    assert_eq!(tracker.commit(limit, handlers()), Ok(None));
+    assert_eq!(tracker.commit(limit, handlers(), &[]), Ok(None));
 
     let (first, second) = (admit(&mut tracker, 5), admit(&mut tracker, 6));
     assert!(!tracker.dirty(), "handing out is no news for the group");
@@ -139,10 +140,10 @@ fn a_commit_is_offered_until_it_is_accepted_and_then_not_again() {
     let snapshot = accepted(&mut tracker, limit).expect("the metadata has news");
     assert_eq!((snapshot.offset, named(&snapshot)), (Offset(5), vec![run(6, 7)]));
 
-    let offered = tracker.commit(limit, handlers());
+    let offered = tracker.commit(limit, handlers(), &[]);
     assert_eq!(offered, Ok(None));
     assert_eq!(tracker.settle(first), Ok(Settlement::Settled));
-    let offered = tracker.commit(limit, handlers());
+    let offered = tracker.commit(limit, handlers(), &[]);
     assert_eq!(offered, Ok(Some(Snapshot { offset: Offset(7), metadata: "".into() })));
     let third = admit(&mut tracker, 7);
     assert_eq!(tracker.settle(third), Ok(Settlement::Settled));
@@ -153,7 +154,7 @@ fn a_commit_is_offered_until_it_is_accepted_and_then_not_again() {
 #[test]
 fn after_a_reconnect_the_frontier_is_committed_again() {
     let mut tracker = CommitTracker::resume(Offset(5), &SettledSet::empty(Offset(5)));
-    assert_eq!(tracker.commit(MetadataLimit::DEFAULT, handlers()), Ok(None), "it is what the group has");
+    assert_eq!(tracker.commit(MetadataLimit::DEFAULT, handlers(), &[]), Ok(None), "it is what the group has");
     tracker.recommit();
     let again = accepted(&mut tracker, MetadataLimit::DEFAULT).map(|snapshot| snapshot.offset);
     assert_eq!(again, Some(Offset(5)));
@@ -246,7 +247,7 @@ fn the_cut_keeps_the_near_end() {
         kept.push(decoded.runs().len());
         limit = limit.halve();
     }
-    assert_eq!(kept, [1521, 753, 369, 177, 81, 33, 9]);
+    assert_eq!(kept, [1520, 752, 368, 176, 80, 32, 8]);
     assert_eq!(&*every_second.encode(handlers(), limit), "");
 }
 
@@ -255,7 +256,7 @@ fn text_that_is_not_ours_is_told_apart() {
     let set = SettledSet::new(Offset(1_000), [run(1_001, 1_005), run(1_300, 90_000)]);
     let good = set.encode(handlers(), MetadataLimit::DEFAULT);
     assert_eq!(
-        &*good, "4We6Kv/Xv+nZAAAAAAAAAAAAAAAAAAAAAPvQBwEE+ycB/HxaAQDCh35s",
+        &*good, "4me6Kv/Xv+nZAAAAAAAAAAAAAAAAAAAAAPvQBwABBPsnAfx8WgEAbz5JGQ",
         "the format is stored by groups: a change needs a new version"
     );
     assert_eq!(SettledSet::decode(&good, Offset(1_000), handlers()), Ok(set));
@@ -268,7 +269,7 @@ fn text_that_is_not_ours_is_told_apart() {
         STANDARD_NO_PAD.encode(bytes)
     };
     let sealed = |tail: &[u8]| {
-        let mut bytes = bytes[..28].to_vec();
+        let mut bytes = bytes[..29].to_vec();
         bytes.extend_from_slice(tail);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         STANDARD_NO_PAD.encode(bytes)
@@ -284,7 +285,7 @@ fn text_that_is_not_ours_is_told_apart() {
         (format!("{good}="), Unreadable::Foreign),
         (format!(" {good}"), Unreadable::Foreign),
         (altered(0, 0x01), Unreadable::Foreign),
-        (altered(0, 0xE2), Unreadable::OtherVersion(2)),
+        (altered(0, 0xE1), Unreadable::OtherVersion(1)),
         (altered(5, bytes[5] ^ 1), Unreadable::Damaged),
         (altered(bytes.len() - 1, !bytes[bytes.len() - 1]), Unreadable::Damaged),
         (STANDARD_NO_PAD.encode(&bytes[..1]), Unreadable::Damaged),
@@ -308,6 +309,35 @@ fn text_that_is_not_ours_is_told_apart() {
     assert_eq!(
         others.unwrap_err().to_string(),
         "the commit's metadata was written for the handler set d9e9bfd7ff2aba67, but the group now runs a2a703962b00ee14"
+    );
+}
+
+fn starts(epochs: &[(i32, i64)]) -> Vec<EpochStart> {
+    let start = |(epoch, from): &(i32, i64)| EpochStart { epoch: LeaderEpoch(*epoch), from: Offset(*from) };
+    epochs.iter().map(start).collect()
+}
+
+#[test]
+fn a_commit_carries_where_the_last_epochs_below_it_began_whoever_runs_the_next_handlers() {
+    let mut tracker = CommitTracker::new(Offset(1_000));
+    let read = starts(&[(2, 0), (3, 5), (4, 5), (5, 900), (7, 999), (8, 1_000)]);
+    let snapshot = tracker.commit(MetadataLimit::DEFAULT, handlers(), &read).expect("it is sound");
+    let text = snapshot.expect("the resolved start").metadata;
+    assert_eq!(epochs(&text, Offset(1_000)), read[1..5]);
+    assert_eq!(SettledSet::decode(&text, Offset(1_000), handlers()), Ok(SettledSet::empty(Offset(1_000))));
+    assert_eq!(epochs(&text, Offset(1_001)), [], "it is another commit's");
+    assert_eq!(epochs("hello", Offset(1_000)), []);
+    let short = tracker.commit(
+        MetadataLimit::new(64),
+        handlers(),
+        &starts(&[(1, 0), (2, 0), (3, 5), (1 << 30, 999)]),
+    );
+    let text = short.expect("it is sound").expect("the resolved start").metadata;
+    assert!(text.len() <= 64);
+    assert_eq!(
+        epochs(&text, Offset(1_000)),
+        starts(&[(2, 0), (3, 5), (1 << 30, 999)]),
+        "the latest are kept"
     );
 }
 
@@ -339,8 +369,8 @@ fn errors_say_what_happened_and_what_to_do() {
         ),
         (Unreadable::Foreign.to_string(), "the commit's metadata was written by another program"),
         (
-            Unreadable::OtherVersion(2).to_string(),
-            "the commit's metadata has format version 2, this is version 1; a newer release may have written it",
+            Unreadable::OtherVersion(3).to_string(),
+            "the commit's metadata has format version 3, this is version 2; another release has written it",
         ),
         (Unreadable::Damaged.to_string(), "the commit's metadata is damaged"),
     ];

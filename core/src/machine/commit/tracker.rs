@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::window::{Ticket, Window};
-use super::{MetadataLimit, Scope, SettledSet, metadata};
+use super::{EpochStart, MetadataLimit, Scope, SettledSet, metadata};
 use crate::model::Offset;
 
 /// What becomes of an event that was read from the log.
@@ -226,7 +226,8 @@ impl CommitTracker {
         Ok(settlement)
     }
 
-    /// What is to be committed now, if it differs from what is known to be stored. Until [`committed`](Self::committed)
+    /// What is to be committed now, if it differs from what is known to be stored; `epochs` ascend, and say who wrote the
+    /// log. Until [`committed`](Self::committed)
     /// says that it was accepted, it will be given again, as it is then.
     ///
     /// # Errors
@@ -235,13 +236,14 @@ impl CommitTracker {
         &mut self,
         limit: MetadataLimit,
         scope: impl Into<Scope>,
+        epochs: &[EpochStart],
     ) -> Result<Option<Snapshot>, Broken> {
         self.sound()?;
         if !self.dirty() {
             return Ok(None);
         }
         self.verify(self.frontier).or_else(|broken| self.stop(broken))?;
-        let snapshot = self.snapshot(limit, scope.into());
+        let snapshot = self.snapshot(limit, scope.into(), epochs);
         if let Stored::Known { revision, snapshot: Some(stored) } = &mut self.stored
             && *stored == snapshot
         {
@@ -326,10 +328,11 @@ impl CommitTracker {
         self.inherited.front().is_some_and(|run| run.start <= offset)
     }
 
-    fn snapshot(&self, limit: MetadataLimit, scope: Scope) -> Snapshot {
+    fn snapshot(&self, limit: MetadataLimit, scope: Scope, epochs: &[EpochStart]) -> Snapshot {
         let unread = self.inherited.iter().map(|run| run.start.max(self.position)..run.end);
         let runs = self.window.settled_runs().chain(unread);
-        Snapshot { offset: self.frontier, metadata: metadata::encode(self.frontier, scope, limit, runs) }
+        let metadata = metadata::encode(self.frontier, scope, limit, epochs, runs);
+        Snapshot { offset: self.frontier, metadata }
     }
 
     /// Moves the frontier to the lowest offset that is not settled, after the front of the window has changed.
@@ -391,7 +394,7 @@ mod tests {
         assert_eq!(tracker.settle(Ticket(1)), Err(broken));
         assert_eq!(tracker.admit(Offset(99)), Err(broken));
         assert_eq!(tracker.pass(Offset(99)), Err(broken));
-        assert_eq!(tracker.commit(limit, Fingerprint::of([])), Err(broken), "nothing is committed");
+        assert_eq!(tracker.commit(limit, Fingerprint::of([]), &[]), Err(broken), "nothing is committed");
         assert_eq!(tracker.frontier(), stood_at);
     }
 
@@ -410,7 +413,7 @@ mod tests {
         tracker.window.drop_front_offset();
         let broken = Broken::Disagreement { frontier: Offset(10) };
         let limit = MetadataLimit::DEFAULT;
-        assert_eq!(tracker.commit(limit, Fingerprint::of([])), Err(broken));
+        assert_eq!(tracker.commit(limit, Fingerprint::of([]), &[]), Err(broken));
         stops_for_good(tracker, broken);
     }
 
@@ -425,7 +428,7 @@ mod tests {
         let mut tracker = three_in_flight();
         tracker.frontier = Offset(12);
         let broken = Broken::PassedUnsettled { event: Offset(10) };
-        assert_eq!(tracker.commit(MetadataLimit::DEFAULT, Fingerprint::of([])), Err(broken));
+        assert_eq!(tracker.commit(MetadataLimit::DEFAULT, Fingerprint::of([]), &[]), Err(broken));
         stops_for_good(tracker, broken);
     }
 }

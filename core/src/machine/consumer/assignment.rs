@@ -4,7 +4,7 @@ use super::leading::Want;
 use super::lineage::Lineage;
 use super::{Action, Consumer, Kept, Lanes, Notice, Partition, Phase};
 use crate::machine::backoff::Backoff;
-use crate::machine::commit::{CommitTracker, SettledSet, Unreadable};
+use crate::machine::commit::{CommitTracker, SettledSet, Unreadable, epochs};
 use crate::machine::group::Membership;
 use crate::model::{LAST_COMMIT, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
 use crate::ports::{PortError, StoredOffset, StoredOffsets};
@@ -92,18 +92,16 @@ impl<P: Kept> Consumer<P> {
             Standing::Unassigned => return self.marks.hit("moved without an assignment"),
             Standing::Assigned(membership) | Standing::Draining { membership, .. } => *membership = moved,
         }
-        // A commit on the old connection may still arrive there and lower what is stored: say it once more.
-        for (_, partition) in &mut self.partitions {
-            partition.tracker.recommit();
-        }
-        self.commits.due_at(now);
+        // A commit on the old connection may still arrive there and lower what is stored.
+        self.commit_anew(now);
+        self.commits.due_at_once(now);
     }
 
     pub(super) fn on_revoke(&mut self, now: Time, until: Time) {
         match std::mem::replace(&mut self.standing, Standing::Unassigned) {
             Standing::Unassigned => self.act(Action::Released),
             Standing::Assigned(membership) => {
-                self.commits.due_at(now);
+                self.commits.due_at_once(now);
                 let give_up_at = until + LAST_COMMIT;
                 self.standing = Standing::Draining { membership, cancel_at: Some(until), give_up_at };
             }
@@ -337,8 +335,13 @@ impl<P: Kept> Consumer<P> {
         };
         let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::resume(stored.offset, &settled);
+        if self.commits.overtaken() {
+            partition.tracker.recommit();
+            self.commits.due_at(now);
+        }
         partition.position = stored.offset;
-        partition.lineage = Lineage::committed(stored.leader_epoch, stored.offset);
+        let below = epochs(&stored.metadata, stored.offset);
+        partition.lineage = Lineage::committed(stored.leader_epoch, stored.offset, below);
         self.set_phase(slot, Phase::Reading);
     }
 

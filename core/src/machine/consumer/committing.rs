@@ -29,6 +29,11 @@ pub(super) struct Commits {
     /// Refused for good: nothing more is committed under this assignment.
     refused: bool,
     limit: MetadataLimit,
+    /// Commits of former assignments that are still to be answered. One that was held up on its way is taken if the
+    /// same generation gave the partition back, and lowers what is stored.
+    strays: Vec<RequestId>,
+    /// Such a commit may have been taken since the present assignment began.
+    overtaken: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ impl Commits {
             failures: 0,
             refused: false,
             limit,
+            strays: Vec::new(),
+            overtaken: false,
         }
     }
 
@@ -64,6 +71,13 @@ impl Commits {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// Asks for a commit now, whatever has failed before: the coordinator is another, or there is little time left.
+    pub(super) fn due_at_once(&mut self, now: Time) {
+        self.due_at(now);
+        self.not_before = now;
+        self.failures = 0;
+    }
+
     /// Whether repeating a commit within the little time that a drain has is of no use. While partitions are kept, all
     /// is tried again: topics come back, and so do rights.
     fn refused_for_good(&self, code: ErrorCode) -> bool {
@@ -74,8 +88,16 @@ impl Commits {
         }
     }
 
+    /// Forgets the assignment, but not what of it is still under way.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.limit);
+        let mut strays = std::mem::take(&mut self.strays);
+        strays.extend(self.in_flight.take().map(|sent| sent.id));
+        *self = Self { strays, ..Self::new(self.limit) };
+    }
+
+    /// Whether what is stored may be lower than what was read of it.
+    pub(super) const fn overtaken(&self) -> bool {
+        self.overtaken
     }
 
     /// Whether a drain has to wait for a commit.
@@ -128,14 +150,15 @@ impl<P: Kept> Consumer<P> {
                 continue;
             }
             let scope = self.topics[partition.topic].scope();
-            let snapshot = match partition.tracker.commit(self.commits.limit, scope) {
-                Ok(Some(snapshot)) => snapshot,
-                Ok(None) => continue,
-                Err(bug) => {
-                    broken.push((slot, bug));
-                    continue;
-                }
-            };
+            let snapshot =
+                match partition.tracker.commit(self.commits.limit, scope, partition.lineage.began()) {
+                    Ok(Some(snapshot)) => snapshot,
+                    Ok(None) => continue,
+                    Err(bug) => {
+                        broken.push((slot, bug));
+                        continue;
+                    }
+                };
             items.push((slot, partition.epoch, snapshot.offset));
             commits.push(Commit {
                 at: partition.at.clone(),
@@ -170,8 +193,7 @@ impl<P: Kept> Consumer<P> {
     ) {
         let Some(InFlight { generation, items, .. }) = self.commits.in_flight.take_if(|sent| sent.id == id)
         else {
-            self.marks.hit("late reply ignored");
-            return;
+            return self.on_stray_commit(now, id, &outcome);
         };
         let draining = matches!(self.standing, Standing::Draining { .. });
         let mut failed = None;
@@ -212,6 +234,36 @@ impl<P: Kept> Consumer<P> {
                 }
             }
         }
+    }
+
+    /// A commit of a former assignment is answered. Unless it did not happen, the present one says
+    /// again where it stands.
+    fn on_stray_commit(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        outcome: &Result<Vec<Result<(), ErrorCode>>, PortError>,
+    ) {
+        let Some(nth) = self.commits.strays.iter().position(|stray| *stray == id) else {
+            return self.marks.hit("late reply ignored");
+        };
+        self.commits.strays.swap_remove(nth);
+        if matches!(outcome, Err(PortError::Refused(_) | PortError::Unreachable { .. }))
+            || self.standing.membership().is_none()
+        {
+            return self.marks.hit("late reply ignored");
+        }
+        self.marks.hit("a former assignment's commit may have overtaken this one's");
+        self.commits.overtaken = true;
+        self.commit_anew(now);
+    }
+
+    /// What is stored is in doubt: it is said once more.
+    pub(super) fn commit_anew(&mut self, now: Time) {
+        for (_, partition) in &mut self.partitions {
+            partition.tracker.recommit();
+        }
+        self.commits.due_at(now);
     }
 
     fn commit_failed(&mut self, now: Time, generation: Generation, error: PortError) {

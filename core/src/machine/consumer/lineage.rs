@@ -5,6 +5,7 @@
 //! epoch. They part no later than where the first epoch that it lacks began here, and both bounds hold (KIP-595, where
 //! followers of a leader do the same).
 
+use crate::machine::commit::EpochStart;
 use crate::model::{LeaderEpoch, Offset};
 use crate::ports::EpochEnd;
 
@@ -15,18 +16,30 @@ const REMEMBERED: usize = 32;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lineage {
     /// Ascending in both.
-    began: Vec<(LeaderEpoch, Offset)>,
+    began: Vec<EpochStart>,
 }
 
 impl Lineage {
-    /// What was committed at an offset was read up to this epoch.
-    pub(super) fn committed(epoch: Option<LeaderEpoch>, offset: Offset) -> Self {
-        Self { began: epoch.map(|epoch| (epoch, offset)).into_iter().collect() }
+    /// What was committed at an offset was read up to this epoch, and these began below it.
+    pub(super) fn committed(epoch: Option<LeaderEpoch>, offset: Offset, below: Vec<EpochStart>) -> Self {
+        let mut began = below;
+        if let Some(epoch) = epoch {
+            began.retain(|start| start.epoch <= epoch);
+            if began.last().is_none_or(|last| last.epoch < epoch) {
+                began.push(EpochStart { epoch, from: offset });
+            }
+        }
+        Self { began }
+    }
+
+    /// Where each epoch began, ascending.
+    pub(super) fn began(&self) -> &[EpochStart] {
+        &self.began
     }
 
     /// The last epoch of which something was read, now or by whoever committed.
     pub(super) fn last(&self) -> Option<LeaderEpoch> {
-        self.began.last().map(|(epoch, _)| *epoch)
+        self.began.last().map(|start| start.epoch)
     }
 
     /// Records up to an epoch were read from one offset to before another.
@@ -34,24 +47,24 @@ impl Lineage {
         if self.last().is_none_or(|last| last < epoch) {
             if self.began.len() == REMEMBERED {
                 // The second is said to begin where the first did: too early is safe.
-                self.began[1].1 = self.began[0].1;
+                self.began[1].from = self.began[0].from;
                 self.began.remove(0);
             }
-            self.began.push((epoch, from));
+            self.began.push(EpochStart { epoch, from });
         }
         // What whoever committed had read ahead begins behind this.
-        for (_, began) in self.began.iter_mut().rev().take_while(|(later, _)| *later > epoch) {
-            *began = next.max(*began);
+        for later in self.began.iter_mut().rev().take_while(|later| later.epoch > epoch) {
+            later.from = next.max(later.from);
         }
     }
 
     /// Where what was read parts from the log of a leader that answers so. From there on it is forgotten.
     pub(super) fn part(&mut self, left: EpochEnd) -> Offset {
-        let kept = self.began.partition_point(|(epoch, _)| *epoch <= left.epoch);
-        let end = self.began.get(kept).map_or(left.end, |(_, first)| left.end.min(*first));
+        let kept = self.began.partition_point(|start| start.epoch <= left.epoch);
+        let end = self.began.get(kept).map_or(left.end, |first| left.end.min(first.from));
         self.began.truncate(kept);
         if self.last() != Some(left.epoch) {
-            self.began.push((left.epoch, end));
+            self.began.push(EpochStart { epoch: left.epoch, from: end });
         }
         end
     }
@@ -61,12 +74,17 @@ impl Lineage {
 mod tests {
     use super::*;
 
+    fn starts(began: &[(i32, i64)]) -> Vec<EpochStart> {
+        let start = |(epoch, at): &(i32, i64)| EpochStart { epoch: LeaderEpoch(*epoch), from: Offset(*at) };
+        began.iter().map(start).collect()
+    }
+
     fn lineage(began: &[(i32, i64)]) -> Lineage {
-        Lineage { began: began.iter().map(|(epoch, at)| (LeaderEpoch(*epoch), Offset(*at))).collect() }
+        Lineage { began: starts(began) }
     }
 
     fn told(lineage: &Lineage) -> Vec<(i32, i64)> {
-        lineage.began.iter().map(|(epoch, at)| (epoch.0, at.0)).collect()
+        lineage.began.iter().map(|start| (start.epoch.0, start.from.0)).collect()
     }
 
     #[test]
@@ -90,12 +108,23 @@ mod tests {
 
     #[test]
     fn an_epoch_that_was_committed_begins_behind_what_is_read_of_older_ones() {
-        let mut lineage = Lineage::committed(Some(LeaderEpoch(5)), Offset(10));
+        let mut lineage = Lineage::committed(Some(LeaderEpoch(5)), Offset(10), Vec::new());
         lineage.read(LeaderEpoch(3), Offset(10), Offset(12));
         assert_eq!((told(&lineage), lineage.last()), (vec![(5, 12)], Some(LeaderEpoch(5))));
         lineage.read(LeaderEpoch(6), Offset(12), Offset(20));
         lineage.read(LeaderEpoch(6), Offset(20), Offset(30));
         assert_eq!(told(&lineage), [(5, 12), (6, 12)]);
+    }
+
+    #[test]
+    fn what_was_committed_below_tells_how_far_logs_part() {
+        let committed =
+            |epoch, below| Lineage::committed(Some(LeaderEpoch(epoch)), Offset(10), starts(below));
+        assert_eq!(told(&committed(5, &[(3, 2), (5, 7)])), [(3, 2), (5, 7)]);
+        assert_eq!(told(&committed(5, &[(3, 2)])), [(3, 2), (5, 10)]);
+        let left = EpochEnd { epoch: LeaderEpoch(4), end: Offset(12) };
+        assert_eq!(committed(5, &[(3, 2), (5, 7)]).part(left), Offset(7));
+        assert_eq!(committed(5, &[]).part(left), Offset(10));
     }
 
     #[test]

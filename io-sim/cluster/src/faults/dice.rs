@@ -12,7 +12,8 @@ use super::seed::{Draw, Stream};
 #[derive(Debug, Clone)]
 pub struct Dice<C, S> {
     plan: Arc<Plan<C, S>>,
-    stream: Stream,
+    /// Of the chances that can strike at all.
+    streams: BTreeMap<C, Stream>,
     counts: BTreeMap<(C, u64), u64>,
 }
 
@@ -20,19 +21,18 @@ impl<C: Chance, S> Dice<C, S> {
     /// Nothing has been thrown yet.
     #[must_use]
     pub fn new(plan: Arc<Plan<C, S>>) -> Self {
-        let stream = plan.seed.stream("chances");
-        Self { plan, stream, counts: BTreeMap::new() }
+        let all = plan.seed.stream("chances");
+        let streams = plan.chances.keys().map(|chance| (*chance, all.named(chance.name()))).collect();
+        Self { plan, streams, counts: BTreeMap::new() }
     }
 
     /// Whether a chance strikes an entity this time; if so, which time it is, and what else the fault needs is drawn from.
     pub fn strikes(&mut self, now: Time, chance: C, entity: u64) -> Option<(Occasion<C>, Draw)> {
-        if !self.plan.chances.contains_key(&chance) {
-            return None;
-        }
+        let stream = self.streams.get(&chance)?;
         let count = self.counts.entry((chance, entity)).or_default();
         let occasion = Occasion { chance, entity, nth: *count };
         *count += 1;
-        let mut draw = self.stream.named(chance.name()).of(entity).nth(occasion.nth);
+        let mut draw = stream.of(entity).nth(occasion.nth);
         let happens = draw.happens(self.plan.rate(now, chance)) && !self.plan.spared.contains(&occasion);
         happens.then_some((occasion, draw))
     }

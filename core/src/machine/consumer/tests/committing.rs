@@ -194,3 +194,75 @@ fn after_the_coordinator_moved_the_position_is_committed_again_there() {
     assert_eq!(member.commit(), ["orders/0:1"]);
     assert!(member.has(|action| matches!(action, Action::Commit { coordinator: BrokerId(8), .. })));
 }
+
+/// A member with the commit of a former assignment still under way, its partitions lost and given back.
+fn with_a_stray() -> (Member, RequestId) {
+    let mut member = committing();
+    let (stray, _) = member.take_commit();
+    member.handle(Input::Lost);
+    member.assigned(&["orders/0"]);
+    (member, stray)
+}
+
+#[test]
+fn a_former_assignments_commit_that_is_taken_late_is_said_over() {
+    for outcome in [Ok(vec![Ok(())]), Err(unknown())] {
+        let (mut member, stray) = with_a_stray();
+        member.begins(&[("orders/0", 2)]);
+        member.pass(60 * SECOND);
+        assert_eq!(member.commit(), Vec::<String>::new(), "nothing new, no commit");
+        member.handle(Input::CommitDone { id: stray, outcome });
+        assert_eq!(member.commit(), ["orders/0:2"]);
+        member.commit_accepted();
+        member.pass(60 * SECOND);
+        assert_eq!(member.commit(), Vec::<String>::new(), "once is enough");
+    }
+}
+
+#[test]
+fn a_former_assignments_commit_that_is_taken_before_positions_are_read_is_said_over_too() {
+    let (mut member, stray) = with_a_stray();
+    member.handle(Input::CommitDone { id: stray, outcome: Ok(vec![Ok(())]) });
+    member.begins(&[("orders/0", 2)]);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+}
+
+#[test]
+fn a_former_assignments_commit_that_did_not_happen_changes_nothing() {
+    let (mut member, stray) = with_a_stray();
+    member.begins(&[("orders/0", 2)]);
+    let refused = Err(PortError::Refused(ErrorCode::IllegalGeneration));
+    member.handle(Input::CommitDone { id: stray, outcome: refused });
+    member.pass(60 * SECOND);
+    assert_eq!(member.commit(), Vec::<String>::new());
+}
+
+/// A member whose commits have failed so often that the next one is seconds away.
+fn given_up_for_now() -> Member {
+    let mut member = committing();
+    for _ in 0..10 {
+        member.commit_answered(Err(unknown()));
+        member.wait_for(5, |member| !member.commit().is_empty());
+    }
+    member.commit_answered(Err(unknown()));
+    assert_eq!(member.commit(), Vec::<String>::new());
+    member
+}
+
+#[test]
+fn a_new_coordinator_is_not_made_to_wait_for_what_failed_at_the_old_one() {
+    let mut member = given_up_for_now();
+    let moved = Membership { coordinator: BrokerId(8), ..member.membership() };
+    member.handle(Input::Moved(moved));
+    assert_eq!(member.commit(), ["orders/0:1"]);
+}
+
+#[test]
+fn a_drain_commits_at_once_whatever_has_failed_before() {
+    let mut member = given_up_for_now();
+    member.done("charge orders/0@1");
+    member.revoke(SECOND);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+    member.commit_answered(Err(unknown()));
+    assert!(member.wait_for(5, |member| !member.commit().is_empty()) < 100, "and soon again");
+}

@@ -50,6 +50,8 @@ pub(super) struct Laws {
     resumed: BTreeMap<usize, SettledSet>,
     /// The life of each topic that the member reads: what it was told first, or says that it began anew with.
     pub(super) reads: BTreeMap<TopicName, TopicId>,
+    /// Topics of which another life was told as well: the member may have taken the first for that of a broker that lags.
+    disputed: BTreeSet<TopicName>,
     draining: Option<Time>,
     excused: bool,
     pub(super) metadata_cut: bool,
@@ -76,6 +78,7 @@ impl Laws {
             frontiers: BTreeMap::new(),
             resumed: BTreeMap::new(),
             reads: BTreeMap::new(),
+            disputed: BTreeSet::new(),
             draining: None,
             excused: false,
             metadata_cut: false,
@@ -136,6 +139,7 @@ impl Laws {
         self.frontiers.clear();
         self.resumed.clear();
         self.reads.clear();
+        self.disputed.clear();
         self.draining = None;
     }
 
@@ -160,6 +164,13 @@ impl Laws {
         self.base.extend(cluster.logs[self.base.len()..].iter().map(|log| log.start));
     }
 
+    /// A look tells of a life. The first of an assignment is taken for the one that is read.
+    pub(super) fn told(&mut self, topic: &TopicName, id: TopicId) {
+        if *self.reads.entry(topic.clone()).or_insert(id) != id {
+            self.disputed.insert(topic.clone());
+        }
+    }
+
     /// The member says that a topic was made anew: what it knew of it belongs to the past.
     pub(super) fn recreated(&mut self, cluster: &Cluster, topic: &TopicName, id: TopicId) -> Lawful {
         let known = self.reads.insert(topic.clone(), id);
@@ -175,9 +186,8 @@ impl Laws {
         self.not_before.retain(|one, _| !past(&one.1));
         self.frontiers.retain(|number, _| !past(number));
         self.resumed.retain(|number, _| !past(number));
-        self.check("topics made anew are told", known.is_some_and(|known| known != id), || {
-            format!("{topic}: {known:?}, then {id}")
-        })
+        let rightly = known.is_some_and(|known| known != id) || self.disputed.contains(topic);
+        self.check("topics made anew are told", rightly, || format!("{topic}: {known:?}, then {id}"))
     }
 
     /// The number of the log that the member reads a partition of.

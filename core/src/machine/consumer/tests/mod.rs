@@ -270,11 +270,20 @@ impl Member {
         self.open.iter().any(pick)
     }
 
-    fn committed(&mut self, stored: &[(&str, Option<(i64, &str)>)]) {
-        let id = self.take("question for committed offsets", |action| match action {
+    fn asked_committed(&mut self) -> RequestId {
+        self.take("question for committed offsets", |action| match action {
             Action::FetchCommitted { id, .. } => Some(*id),
             _ => None,
-        });
+        })
+    }
+
+    fn committed_as(&mut self, label: &str, stored: StoredOffset) {
+        let id = self.asked_committed();
+        self.handle(Input::Committed { id, outcome: Ok(vec![(at(label), Ok(Some(stored)))]) });
+    }
+
+    fn committed(&mut self, stored: &[(&str, Option<(i64, &str)>)]) {
+        let id = self.asked_committed();
         let answer = |(label, stored): &(&str, Option<(i64, &str)>)| {
             let stored = stored.map(|(offset, metadata)| StoredOffset {
                 offset: Offset(offset),

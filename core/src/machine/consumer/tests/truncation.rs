@@ -1,7 +1,7 @@
 //! A log that lost its last records, and has grown anew.
 
 use super::*;
-use crate::ports::EpochEnd;
+use crate::ports::{Commit, EpochEnd};
 
 /// Records that a leader of this epoch wrote.
 fn read_in(epoch: i32, records: &str) -> Result<Read<Offset>, ErrorCode> {
@@ -114,13 +114,34 @@ fn successor(epoch: i32, settled: std::ops::Range<i64>) -> Member {
     member.described(&[("orders", &[1])]);
     let settled = SettledSet::new(Offset(5), [Offset(settled.start)..Offset(settled.end)]);
     let metadata = settled.encode(Fingerprint::of(["charge"]), shop().metadata_limit);
-    let id = member.take("question for committed offsets", |action| match action {
-        Action::FetchCommitted { id, .. } => Some(*id),
+    let stored = StoredOffset { offset: Offset(5), leader_epoch: Some(LeaderEpoch(epoch)), metadata };
+    member.committed_as("orders/0", stored);
+    member
+}
+
+#[test]
+fn a_new_member_goes_back_below_what_was_committed_where_the_epoch_began_there() {
+    let mut first = member();
+    for event in ["5", "6", "7"] {
+        first.done(&format!("charge orders/0@{event}"));
+    }
+    first.pass(SECOND);
+    let (id, stored) = first.take("commit", |action| match action {
+        Action::Commit { id, request, .. } => Some((*id, request.commits[0].clone())),
         _ => None,
     });
-    let stored = StoredOffset { offset: Offset(5), leader_epoch: Some(LeaderEpoch(epoch)), metadata };
-    member.handle(Input::Committed { id, outcome: Ok(vec![(at("orders/0"), Ok(Some(stored)))]) });
-    member
+    first.handle(Input::CommitDone { id, outcome: Ok(vec![Ok(())]) });
+    let mut member = Member::new(shop());
+    member.assigned(&["orders/0"]);
+    member.described(&[("orders", &[1])]);
+    let Commit { offset, leader_epoch, metadata, .. } = stored;
+    member.committed_as("orders/0", StoredOffset { offset, leader_epoch, metadata });
+    assert_eq!(asked(&member), (8, Some(3)));
+    member.fetched_as("orders/0", left(2, 9));
+    assert_eq!(member.notices(), [truncated(8, 5)], "the leader has other records where epoch 3 was");
+    assert_eq!(asked(&member), (5, Some(2)));
+    member.fetched_as("orders/0", read_in(4, "5x 6y 7z"));
+    assert_eq!(member.started().len(), 3);
 }
 
 #[test]

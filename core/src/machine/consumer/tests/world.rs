@@ -293,9 +293,7 @@ impl World {
         for topic in metadata.topics.iter().filter(|topic| topic.partitions.is_ok()) {
             let id = topic.id.expect("the world's brokers tell ids");
             self.told.insert(topic.topic.clone(), id);
-            if !self.laws.reads.contains_key(&topic.topic) {
-                self.laws.reads.insert(topic.topic.clone(), id);
-            }
+            self.laws.told(&topic.topic, id);
         }
     }
 
