@@ -10,7 +10,7 @@
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
 //!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
-//!   the machines.
+//!   the machines; [`small`] tries all orders of a small world.
 
 mod acts;
 mod ask;
@@ -23,6 +23,7 @@ mod process;
 mod rest;
 pub mod setup;
 pub mod shrink;
+pub mod small;
 mod store;
 mod strike;
 mod world;

@@ -12,7 +12,7 @@ use evenkeel_sim::checkers::{Breach, Law};
 use evenkeel_sim::faults::plan::FaultPlan;
 use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::planted::{Class, Planted};
-use evenkeel_sim::step::{self, Plan, shrink};
+use evenkeel_sim::step::{self, Plan, shrink, small};
 use evenkeel_sim::trace::Detail;
 use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE};
@@ -99,6 +99,21 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: u64,
     },
+    /// Tries all orders of small worlds: two members, four events, up to two faults.
+    Small {
+        /// Only the world of this name.
+        #[arg(long)]
+        scope: Option<String>,
+        /// What is tried with every change, not what takes minutes.
+        #[arg(long)]
+        quick: bool,
+        /// With a planted bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// Shows every step of the first order that breaks a law.
+        #[arg(long)]
+        steps: bool,
+    },
     /// Runs worlds of the real library under many seeds.
     Worlds {
         /// The first seed.
@@ -165,6 +180,7 @@ fn main() -> ExitCode {
             let is_idle = full && !table.idle().is_empty();
             Ok(if table.late().is_empty() && !is_idle { 0 } else { NOT_FOUND })
         }
+        Command::Small { scope, quick, bug, steps } => try_small(scope.as_deref(), quick, bug, steps),
         Command::Worlds { from, seeds, threads } => {
             let batch = Batch::run(from..from + seeds, threads);
             println!("{batch}");
@@ -228,6 +244,34 @@ fn make_small(seed: Seed, plan: Option<PathBuf>, bug: Option<String>, runs: u64)
     };
     println!("{}\n\nafter {} runs:\n\n{}\n{}", small.breach, small.runs, small.plan, small.as_test());
     Ok(kind(&small.breach))
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn try_small(name: Option<&str>, quick: bool, bug: Option<String>, steps: bool) -> Result<u8, String> {
+    let bug = bug_of(bug.as_deref())?;
+    let all = if quick { small::quick() } else { small::large() };
+    let names: Vec<_> = all.iter().map(|scope| scope.name).collect();
+    let unknown = || format!("there is no small world {name:?}; there are {}", names.join(", "));
+    let chosen: Vec<_> = all.iter().filter(|scope| name.is_none_or(|name| name == scope.name)).collect();
+    if chosen.is_empty() {
+        return Err(unknown());
+    }
+    for scope in chosen {
+        let begun = std::time::Instant::now();
+        let survey = small::explore(scope, bug);
+        print!("{survey}");
+        println!("  in {:.1} s", begun.elapsed().as_secs_f64());
+        if let Some(found) = &survey.found {
+            if steps {
+                show(&found.lines, u64::MAX);
+            }
+            return Ok(kind(&found.breach));
+        }
+        if !survey.doubts().is_empty() {
+            return Ok(NOT_FOUND);
+        }
+    }
+    Ok(0)
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]

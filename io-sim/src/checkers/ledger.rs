@@ -2,6 +2,7 @@
 //! handler.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use evenkeel_core::model::{Offset, OnFailure, Ordering, Time};
@@ -161,6 +162,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// What happened, as far as it matters for what is to come.
+    pub(crate) const fn memory(&self) -> impl fmt::Debug {
+        (&self.logs, &self.sent, &self.places, &self.claimed, &self.runs, &self.processes, self.quiet)
+    }
+
     /// Nothing has happened.
     #[must_use]
     pub const fn new(facts: Arc<Facts>) -> Self {

@@ -236,6 +236,11 @@ impl Judge {
         &self.ledger
     }
 
+    /// What its judgement of all that is to come depends on.
+    pub(crate) const fn memory(&self) -> impl fmt::Debug {
+        (self.ledger.memory(), &self.checkers)
+    }
+
     /// How often each law was put to the test.
     #[must_use]
     pub const fn tested(&self) -> &Tested {

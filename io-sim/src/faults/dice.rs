@@ -1,5 +1,8 @@
-//! Decides each time whether a chance strikes, and remembers which did.
+//! Decides each time whether a chance strikes, and remembers which did. Or it is told which, and remembers all that might
+//! have struck.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use evenkeel_cluster::faults;
@@ -14,20 +17,58 @@ use crate::seed::Draw;
 pub struct Dice {
     dice: faults::Dice<Chance, Stroke>,
     struck: Vec<Occasion>,
+    told: Option<Told>,
+}
+
+/// Dice that decide nothing.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    asked: Vec<Occasion>,
+    certain: BTreeSet<Occasion>,
 }
 
 impl Dice {
     /// The dice of a plan.
     #[must_use]
     pub fn new(plan: Arc<FaultPlan>) -> Self {
-        Self { dice: faults::Dice::new(plan), struck: Vec::new() }
+        Self { dice: faults::Dice::new(plan), struck: Vec::new(), told: None }
+    }
+
+    /// Dice that strike only what they are told to.
+    #[must_use]
+    pub fn told(plan: Arc<FaultPlan>) -> Self {
+        Self { told: Some(Told::default()), ..Self::new(plan) }
+    }
+
+    /// The next of these decisions strikes, if the dice strike what they are told to.
+    pub fn tell(&mut self, occasion: Occasion) {
+        if let Some(told) = &mut self.told {
+            told.certain.insert(occasion);
+        }
+    }
+
+    /// What was asked since the last time, in order, if the dice strike what they are told to.
+    pub fn take_asked(&mut self) -> Vec<Occasion> {
+        self.told.as_mut().map(|told| std::mem::take(&mut told.asked)).unwrap_or_default()
     }
 
     /// Whether a chance strikes an entity this time; if so, what else the fault needs is drawn from the answer.
     pub fn strikes(&mut self, now: Time, chance: Chance, entity: u64) -> Option<Draw> {
-        let (occasion, draw) = self.dice.strikes(now, chance, entity)?;
+        let (occasion, draw) = match &mut self.told {
+            None => self.dice.strikes(now, chance, entity)?,
+            Some(told) => {
+                let (occasion, draw) = self.dice.occasion(chance, entity);
+                told.asked.push(occasion);
+                told.certain.contains(&occasion).then_some((occasion, draw))?
+            }
+        };
         self.struck.push(occasion);
         Some(draw)
+    }
+
+    /// What decides how the faults to come look.
+    pub(crate) const fn memory(&self) -> &impl fmt::Debug {
+        &self.dice
     }
 
     /// All that struck so far.
@@ -78,6 +119,34 @@ mod tests {
         }
         let resets = both.struck().iter().filter(|occasion| occasion.chance == Chance::Reset);
         assert!(resets.eq(&struck(dice(|_| {}))));
+    }
+
+    #[test]
+    fn what_is_certain_strikes_alone_and_draws_as_it_would_by_chance() {
+        let by_chance = struck(dice(|_| {}))[3];
+        let certain = |plan: &mut FaultPlan| {
+            plan.chances.clear();
+            plan.certain.insert(by_chance);
+        };
+        assert_eq!(struck(dice(certain)), [by_chance]);
+        let draw = |mut dice: Dice| {
+            let mut throws = (0..300).map(|nth| dice.strikes(Time::ZERO, Chance::Reset, nth % 3));
+            throws.find_map(|draw| draw).map(|mut draw| draw.bits())
+        };
+        let mut told = Dice::told(Arc::new(FaultPlan { quiet_at: Time::MAX, ..FaultPlan::none(Seed(5)) }));
+        told.tell(by_chance);
+        assert_eq!(draw(told.clone()), draw(dice(certain)));
+        assert_eq!(struck(told), [by_chance]);
+    }
+
+    #[test]
+    fn dice_that_are_told_remember_what_was_asked() {
+        let mut told = Dice::told(Arc::new(FaultPlan::none(Seed(5))));
+        assert!(told.strikes(Time::ZERO, Chance::Reset, 7).is_none());
+        assert!(told.strikes(Time::ZERO, Chance::Reset, 7).is_none());
+        let asked = [0, 1].map(|nth| Occasion { chance: Chance::Reset, entity: 7, nth });
+        assert_eq!(told.take_asked(), asked);
+        assert_eq!(told.take_asked(), []);
     }
 
     #[test]

@@ -8,9 +8,11 @@
 //! at 12.408s crash process 1 down 3.2s
 //! at 14s pause process 0 for 12s
 //! spare reply-lost of 3 nth 17
+//! strike reset of 3 nth 2
 //! ```
 //!
-//! `spare` takes out one decision of a chance and leaves all others: that is how a plan is made smaller.
+//! `spare` takes out one decision of a chance and leaves all others: that is how a plan is made smaller. `strike` decides
+//! one for certain.
 
 use std::fmt;
 
@@ -164,6 +166,7 @@ mod tests {
         for seed in 0..500 {
             let mut plan = draw(Seed(seed), &Shape::default());
             plan.spared.insert(Occasion { chance: Chance::Reset, entity: seed, nth: u64::MAX });
+            plan.certain.insert(Occasion { chance: Chance::Slow, entity: u64::MAX, nth: seed });
             let text = plan.to_string();
             assert_eq!(text.parse(), Ok(plan), "{text}");
         }

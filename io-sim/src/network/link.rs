@@ -1,6 +1,7 @@
 //! Links: who reaches whom, and how long a message takes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use evenkeel_core::model::{BrokerId, Time};
@@ -37,6 +38,8 @@ impl Link {
 #[derive(Debug, Clone)]
 pub struct Links {
     stream: Stream,
+    /// Messages take no time.
+    at_once: bool,
     counts: BTreeMap<(Link, Way), u64>,
     processes: BTreeMap<u16, Time>,
     brokers: BTreeMap<BrokerId, Time>,
@@ -49,6 +52,7 @@ impl Links {
     pub const fn new(stream: Stream) -> Self {
         Self {
             stream,
+            at_once: false,
             counts: BTreeMap::new(),
             processes: BTreeMap::new(),
             brokers: BTreeMap::new(),
@@ -56,8 +60,16 @@ impl Links {
         }
     }
 
+    /// From here on messages take no time.
+    pub const fn at_once(&mut self) {
+        self.at_once = true;
+    }
+
     /// How long the next message takes on its way: 0.1 to 2 ms, one in twenty up to 60 ms.
     pub fn delay(&mut self, link: Link, way: Way) -> Duration {
+        if self.at_once {
+            return Duration::ZERO;
+        }
         let count = self.counts.entry((link, way)).or_default();
         let mut draw = self.stream.of(link.number()).of(way as u64).nth(*count);
         *count += 1;
@@ -78,6 +90,15 @@ impl Links {
     /// A process and a broker do not reach each other until then.
     pub fn cut(&mut self, link: Link, until: Time) {
         prolong(self.cuts.entry(link).or_default(), until);
+    }
+
+    /// What is blocked, and until when.
+    pub(crate) fn memory(&self, now: Time) -> impl fmt::Debug {
+        let open = |until: &Time| *until > now;
+        let processes: Vec<_> = self.processes.iter().filter(|(_, until)| open(until)).collect();
+        let brokers: Vec<_> = self.brokers.iter().filter(|(_, until)| open(until)).collect();
+        let cuts: Vec<_> = self.cuts.iter().filter(|(_, until)| open(until)).collect();
+        (processes, brokers, cuts)
     }
 
     /// All links are whole again.

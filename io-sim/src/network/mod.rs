@@ -5,10 +5,12 @@
 //! acts on requests that nobody waits for. A connection that fell silent stays so until its client gives it up: that is
 //! what a lost packet looks like from above.
 
+pub mod counter;
 pub mod link;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use evenkeel_cluster::message::{Answer, Request};
@@ -17,6 +19,7 @@ use slab::Slab;
 
 use crate::history::Life;
 use crate::seed::Stream;
+use counter::Counter;
 use link::{Link, Links, Way};
 
 /// Names a connection.
@@ -129,7 +132,31 @@ pub struct Network {
     on_the_way: Slab<Delivery>,
     sequence: u64,
     connections: BTreeMap<ConnectionId, Connection>,
-    next_ticket: u64,
+    tickets: Counter,
+}
+
+/// The next message of a connection, or of a dial: what is behind it waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn(usize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Queue {
+    Dial(Ticket),
+    Messages(ConnectionId, Way),
+}
+
+impl Delivery {
+    const fn queue(&self) -> Queue {
+        match self {
+            Self::Dial { ticket, .. } | Self::Dialled { ticket, .. } => Queue::Dial(*ticket),
+            Self::Request { connection, .. } | Self::ClientGone { connection } => {
+                Queue::Messages(*connection, Way::Out)
+            }
+            Self::Answer { connection, .. } | Self::ServerGone { connection } => {
+                Queue::Messages(*connection, Way::Back)
+            }
+        }
+    }
 }
 
 impl Network {
@@ -142,8 +169,14 @@ impl Network {
             on_the_way: Slab::new(),
             sequence: 0,
             connections: BTreeMap::new(),
-            next_ticket: 0,
+            tickets: Counter::default(),
         }
+    }
+
+    /// From here on messages take no time, and what a process is given does not show what others did before.
+    pub const fn at_once(&mut self) {
+        self.links.at_once();
+        self.tickets.count_apart();
     }
 
     /// A connection, as long as one of its ends holds it.
@@ -152,10 +185,9 @@ impl Network {
         self.connections.get(&id)
     }
 
-    /// A new ticket.
-    pub fn ticket(&mut self) -> Ticket {
-        self.next_ticket += 1;
-        Ticket(self.next_ticket)
+    /// A new ticket for a process.
+    pub fn ticket(&mut self, process: u16) -> Ticket {
+        Ticket(self.tickets.next(process))
     }
 
     /// When something arrives next.
@@ -172,7 +204,7 @@ impl Network {
 
     /// A process asks for a connection.
     pub fn dial(&mut self, now: Time, life: Life, broker: BrokerId) -> Ticket {
-        let ticket = self.ticket();
+        let ticket = self.ticket(life.process);
         let delay = self.links.delay(Link { process: life.process, broker }, Way::Out);
         self.schedule(now + delay, Delivery::Dial { ticket, life, broker });
         ticket
@@ -348,6 +380,63 @@ impl Network {
         }
     }
 
+    /// When what arrives, the oldest first.
+    fn in_order(&self) -> Vec<(Time, u64, usize)> {
+        let mut all: Vec<_> = self.deliveries.iter().map(|Reverse(entry)| *entry).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// What could arrive now in whatever order, the oldest first.
+    #[must_use]
+    pub fn turns(&self, now: Time) -> Vec<Turn> {
+        let mut begun = BTreeSet::new();
+        let due = self.in_order().into_iter().filter(|(at, ..)| *at <= now);
+        due.filter(|(.., number)| begun.insert(self.on_the_way[*number].queue()))
+            .map(|(.., number)| Turn(number))
+            .collect()
+    }
+
+    /// What it is the turn of.
+    #[must_use]
+    pub fn waiting_in_turn(&self, Turn(number): Turn) -> &Delivery {
+        &self.on_the_way[number]
+    }
+
+    /// When something arrives that does not yet.
+    #[must_use]
+    pub fn next_after(&self, now: Time) -> Option<Time> {
+        self.deliveries.iter().map(|Reverse((at, ..))| *at).filter(|at| *at > now).min()
+    }
+
+    /// Lets it arrive, unless a blocked link puts it off.
+    pub fn arrive_in_turn(&mut self, now: Time, Turn(number): Turn) -> Option<Delivery> {
+        self.deliveries.retain(|Reverse((.., other))| *other != number);
+        let delivery = self.on_the_way.remove(number);
+        match self.links.blocked(now, self.link_of(&delivery)?) {
+            Some(until) => {
+                self.schedule(until, delivery);
+                None
+            }
+            None => Some(delivery),
+        }
+    }
+
+    /// What is on its way: for each queue its messages in order, and when each that is not due arrives.
+    pub fn on_the_way(&self, now: Time) -> impl Iterator<Item = (impl fmt::Debug, Vec<(Time, &Delivery)>)> {
+        let mut queues: BTreeMap<Queue, Vec<(Time, &Delivery)>> = BTreeMap::new();
+        for (at, _, number) in self.in_order() {
+            let delivery = &self.on_the_way[number];
+            queues.entry(delivery.queue()).or_default().push((at.max(now), delivery));
+        }
+        queues.into_iter()
+    }
+
+    /// All connections that one of their ends holds.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.connections.iter().map(|(id, connection)| (*id, connection))
+    }
+
     fn link_of(&self, delivery: &Delivery) -> Option<Link> {
         match delivery {
             Delivery::Dial { life, broker, .. } | Delivery::Dialled { life, broker, .. } => {
@@ -383,7 +472,7 @@ mod tests {
     }
 
     fn send(network: &mut Network, connection: ConnectionId, later: Duration) -> Ticket {
-        let ticket = network.ticket();
+        let ticket = network.ticket(LIFE.process);
         let request = Request::from(DescribeClusterRequest);
         assert!(network.send(Time::ZERO, connection, ticket, request, later));
         ticket
@@ -420,7 +509,7 @@ mod tests {
     #[test]
     fn a_server_works_on_one_request_of_a_connection_at_a_time() {
         let (mut network, connection) = connected();
-        let tickets = [(); 3].map(|()| network.ticket());
+        let tickets = [(); 3].map(|()| network.ticket(LIFE.process));
         let letter = |ticket| Letter { ticket, sent: Time::ZERO, request: DescribeClusterRequest.into() };
         assert!(network.arrived(connection, letter(tickets[0])).is_some());
         assert!(network.arrived(connection, letter(tickets[1])).is_none());

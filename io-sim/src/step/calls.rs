@@ -91,9 +91,8 @@ impl World {
     ) {
         let Some(present) = self.processes[process].present.as_ref() else { return };
         let handler = present.handlers[handler.0];
-        self.next_call += 1;
         let mut call = Call {
-            number: CallNo(self.next_call),
+            number: CallNo(self.calls.next(process as u16)),
             handler,
             events,
             runs: Vec::new(),
@@ -166,7 +165,7 @@ impl World {
                     let trip = self.trip(&call);
                     return self.conclude(process, id, call, Outcome::World, trip);
                 }
-                call.tx = Some(self.store.begin());
+                call.tx = Some(self.store.begin(life.process));
                 call.phase = Phase::Claim;
                 let trip = self.trip(&call);
                 self.next_phase(process, id, call, trip);
@@ -241,8 +240,7 @@ impl World {
     fn run_handler(&mut self, process: usize, id: CallId, mut call: Call) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         for ready in &call.events {
-            self.next_run += 1;
-            let run = RunNo(self.next_run);
+            let run = RunNo(self.runs.next(life.process));
             call.runs.push(run);
             self.tell(Happening::RunBegan {
                 run,

@@ -161,7 +161,7 @@ impl World {
         }
         let reset = self.dice.strikes(self.now, Chance::Reset, link);
         let later = self.late(link << 1);
-        let ticket = self.network.ticket();
+        let ticket = self.network.ticket(life.process);
         let goes_out = reset.as_ref().is_none_or(|draw| draw.clone().once_in(2));
         if goes_out {
             self.network.send(self.now, connection, ticket, letter.request, later);

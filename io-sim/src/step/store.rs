@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_core::model::Time;
 
 use crate::history::{EventNo, HandlerNo, TxNo};
+use crate::network::counter::Counter;
 
 /// What a claim is about.
 pub(super) type Key = (HandlerNo, EventNo);
@@ -13,7 +14,7 @@ pub(super) type Key = (HandlerNo, EventNo);
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Store {
-    last: u64,
+    txs: Counter,
     /// What each open transaction has claimed.
     open: BTreeMap<TxNo, Vec<Key>>,
     claimed: BTreeSet<Key>,
@@ -24,10 +25,14 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Begins a transaction.
-    pub(super) fn begin(&mut self) -> TxNo {
-        self.last += 1;
-        let tx = TxNo(self.last);
+    /// From here on numbers of transactions do not show what other processes did before.
+    pub(super) const fn count_apart(&mut self) {
+        self.txs.count_apart();
+    }
+
+    /// Begins a transaction of a process.
+    pub(super) fn begin(&mut self, process: u16) -> TxNo {
+        let tx = TxNo(self.txs.next(process));
         self.open.insert(tx, Vec::new());
         tx
     }
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn a_claim_waits_for_anothers_and_is_old_once_that_has_committed() {
         let mut store = Store::default();
-        let (first, second) = (store.begin(), store.begin());
+        let (first, second) = (store.begin(0), store.begin(0));
         assert_eq!(store.claim(first, &[A]), Some(vec![true]));
         assert_eq!(store.claim(second, &[A, B]), None);
         assert_eq!(store.commit(first), Some(vec![A]));
@@ -103,11 +108,11 @@ mod tests {
     #[test]
     fn what_is_rolled_back_is_claimed_by_nobody() {
         let mut store = Store::default();
-        let first = store.begin();
+        let first = store.begin(0);
         assert_eq!(store.claim(first, &[A]), Some(vec![true]));
         store.restart(Time::ZERO);
         assert_eq!(store.commit(first), None);
-        let second = store.begin();
+        let second = store.begin(0);
         assert_eq!(store.claim(second, &[A]), Some(vec![true]));
         store.abort(second);
         assert!(!store.is_open(second));

@@ -25,6 +25,7 @@ use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
 use crate::faults::{Stroke, swarm};
 use crate::history::{Facts, Happening, History, Life, Place, ServiceNo, TopicNo};
+use crate::network::counter::Counter;
 use crate::network::{ConnectionId, Network, Ticket};
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::Asked;
@@ -36,6 +37,8 @@ use crate::trace::{Detail, Kind, Step, Trace};
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// More steps than this at one place in time, or in one run, are no progress but a loop.
 const MOST_STEPS: u64 = 3_000_000;
+/// What takes less than this takes no time where orders are what matters.
+const MOMENT: Duration = Duration::from_millis(100);
 /// What wall clocks show when a run begins: 2023-11-14.
 pub(super) const WALL: WallTime = WallTime::from_millis(1_700_000_000_000);
 
@@ -66,8 +69,8 @@ pub(super) enum Todo {
 
 #[derive(Debug, Clone)]
 pub(super) struct Due {
-    at: Time,
-    sequence: u64,
+    pub(super) at: Time,
+    pub(super) sequence: u64,
     pub(super) todo: Todo,
 }
 
@@ -132,12 +135,14 @@ pub struct World {
     pub(super) limits: BTreeSet<(Time, Ticket)>,
     pub(super) todo: BinaryHeap<Reverse<Due>>,
     sequence: u64,
+    /// What is less far ahead is due at once.
+    moment: Duration,
     pub(super) processes: Vec<Process>,
     pub(super) store: Store,
     pub(super) sends: Arc<[Vec<PlannedSend>]>,
     pub(super) produced: Vec<usize>,
-    pub(super) next_run: u64,
-    pub(super) next_call: u64,
+    pub(super) runs: Counter,
+    pub(super) calls: Counter,
     pub(super) next_send: u32,
     /// What the machines of ended lives have been through.
     pub(super) marks: BTreeMap<(&'static str, &'static str), u64>,
@@ -152,6 +157,31 @@ impl World {
     /// If the setup's names are no legal names, which it takes care of.
     #[must_use]
     pub fn new(setup: &Setup, plan: &FaultPlan, planted: Option<Planted>, detail: Detail) -> Self {
+        let mut world = Self::made(setup, plan, planted, detail);
+        world.begin();
+        world
+    }
+
+    /// A run that has not begun, in which a moment takes no time: what is less than [`MOMENT`] ahead is due at once. Only
+    /// what the dice are told to strikes.
+    pub(super) fn at_once(
+        setup: &Setup,
+        plan: &FaultPlan,
+        planted: Option<Planted>,
+        detail: Detail,
+    ) -> Self {
+        let mut world = Self::made(setup, plan, planted, detail);
+        world.moment = MOMENT;
+        world.dice = Dice::told(Arc::clone(&world.plan));
+        world.network.at_once();
+        world.store.count_apart();
+        world.runs.count_apart();
+        world.calls.count_apart();
+        world.begin();
+        world
+    }
+
+    fn made(setup: &Setup, plan: &FaultPlan, planted: Option<Planted>, detail: Detail) -> Self {
         let seed = setup.seed;
         let numbers = &setup.numbers;
         let facts = Arc::new(setup.facts());
@@ -191,12 +221,13 @@ impl World {
             limits: BTreeSet::new(),
             todo: BinaryHeap::new(),
             sequence: 0,
+            moment: Duration::ZERO,
             processes: services.chain(producers).map(Process::new).collect(),
             store: Store::default(),
             sends: setup.sends().into(),
             produced: vec![0; numbers.producers as usize],
-            next_run: 0,
-            next_call: 0,
+            runs: Counter::default(),
+            calls: Counter::default(),
             next_send: 0,
             marks: BTreeMap::new(),
             scratch: super::planted::Memory::default(),
@@ -206,7 +237,6 @@ impl World {
             plan,
         };
         logs::create_topics(&mut world, |_| true);
-        world.begin();
         world
     }
 
@@ -226,13 +256,15 @@ impl World {
         for number in 0..self.processes.len() {
             // Not all at one moment: services are rolled out.
             let mut draw = self.setup.seed.stream("rollout").nth(number as u64);
-            let at = Time::from_millis(if draw.once_in(2) { 0 } else { draw.log_uniform(1, 2_000) });
+            let is_first = self.moment > Duration::ZERO || draw.once_in(2);
+            let at = Time::from_millis(if is_first { 0 } else { draw.log_uniform(1, 2_000) });
             self.plan_at(at, Todo::Start(number as u16));
         }
     }
 
     pub(super) fn plan_at(&mut self, at: Time, todo: Todo) {
         self.sequence += 1;
+        let at = if at.since(self.now) < self.moment { self.now } else { at };
         self.todo.push(Reverse(Due { at, sequence: self.sequence, todo }));
     }
 
@@ -259,9 +291,7 @@ impl World {
         if self.is_over() {
             return false;
         }
-        if self.trace.steps() > MOST_STEPS {
-            let story = format!("{MOST_STEPS} steps were taken and the run has no end");
-            self.break_law(Breach::new(crate::checkers::Law::Liveness, story));
+        if !self.has_an_end() {
             return false;
         }
         let limit = self.limits.first().map(|(at, _)| *at);
@@ -299,25 +329,36 @@ impl World {
                     self.perform_todo(due.todo);
                 }
             }
-            usize::MAX => {
-                let story = "nothing is due any more, and the run has no end".to_owned();
-                self.break_law(Breach::new(crate::checkers::Law::Liveness, story));
-            }
+            usize::MAX => self.stand_still(),
             process => self.wake(process - 4),
         }
         self.cover_chances();
         !self.is_over()
     }
 
+    /// Whether it can still come to its end; a run that goes round in circles is broken off.
+    pub(super) fn has_an_end(&mut self) -> bool {
+        if self.trace.steps() > MOST_STEPS {
+            let story = format!("{MOST_STEPS} steps were taken and the run has no end");
+            self.break_law(Breach::new(crate::checkers::Law::Liveness, story));
+        }
+        !self.is_over()
+    }
+
+    pub(super) fn stand_still(&mut self) {
+        let story = "nothing is due any more, and the run has no end".to_owned();
+        self.break_law(Breach::new(crate::checkers::Law::Liveness, story));
+    }
+
     /// Runs to the end.
     pub fn run(&mut self) {
         while self.step() {}
         self.gather_all_marks();
-        let words = [self.now.as_nanos(), u64::from(self.next_send), self.next_run];
+        let words = [self.now.as_nanos(), u64::from(self.next_send), self.runs.count()];
         self.trace.seal(crate::trace::digest(words));
     }
 
-    fn perform_todo(&mut self, todo: Todo) {
+    pub(super) fn perform_todo(&mut self, todo: Todo) {
         match todo {
             Todo::Strike(stroke) => self.strike(stroke),
             Todo::Start(process) => self.start(process),

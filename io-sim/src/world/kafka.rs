@@ -179,7 +179,7 @@ impl SimKafka {
         }
         let reset = state.dice.strikes(now, Chance::Reset, link);
         let later = state.late(now, link << 1);
-        let ticket = state.network.ticket();
+        let ticket = state.network.ticket(life.process);
         let goes_out = match &reset {
             Some(draw) => draw.clone().once_in(2),
             None => true,

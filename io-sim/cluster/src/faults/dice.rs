@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evenkeel_core::model::Time;
 
 use super::plan::{Chance, Occasion, Plan};
-use super::seed::{Draw, Stream};
+use super::seed::{Draw, Rate, Stream};
 
 /// The dice of a plan: they count how often each chance could have struck whom.
 #[derive(Debug, Clone)]
@@ -22,18 +22,34 @@ impl<C: Chance, S> Dice<C, S> {
     #[must_use]
     pub fn new(plan: Arc<Plan<C, S>>) -> Self {
         let all = plan.seed.stream("chances");
-        let streams = plan.chances.keys().map(|chance| (*chance, all.named(chance.name()))).collect();
+        let certain = plan.certain.iter().map(|occasion| occasion.chance);
+        let chances = plan.chances.keys().copied().chain(certain);
+        let streams = chances.map(|chance| (chance, all.named(chance.name()))).collect();
         Self { plan, streams, counts: BTreeMap::new() }
     }
 
     /// Whether a chance strikes an entity this time; if so, which time it is, and what else the fault needs is drawn from.
     pub fn strikes(&mut self, now: Time, chance: C, entity: u64) -> Option<(Occasion<C>, Draw)> {
-        let stream = self.streams.get(&chance)?;
+        let stream = *self.streams.get(&chance)?;
+        let (occasion, mut draw) = self.throw(stream, chance, entity);
+        let happens = draw.happens(self.plan.rate(now, chance)) && !self.plan.spared.contains(&occasion);
+        let certain = now < self.plan.quiet_at && self.plan.certain.contains(&occasion);
+        (happens || certain).then_some((occasion, draw))
+    }
+
+    /// Counts one more time that a chance could strike an entity, for those who decide by themselves whether it does.
+    pub fn occasion(&mut self, chance: C, entity: u64) -> (Occasion<C>, Draw) {
+        let stream = self.plan.seed.stream("chances").named(chance.name());
+        let (occasion, mut draw) = self.throw(stream, chance, entity);
+        // Whoever decides, what else the fault needs is drawn alike.
+        let _ = draw.happens(Rate::NEVER);
+        (occasion, draw)
+    }
+
+    fn throw(&mut self, stream: Stream, chance: C, entity: u64) -> (Occasion<C>, Draw) {
         let count = self.counts.entry((chance, entity)).or_default();
         let occasion = Occasion { chance, entity, nth: *count };
         *count += 1;
-        let mut draw = stream.of(entity).nth(occasion.nth);
-        let happens = draw.happens(self.plan.rate(now, chance)) && !self.plan.spared.contains(&occasion);
-        happens.then_some((occasion, draw))
+        (occasion, stream.of(entity).nth(occasion.nth))
     }
 }

@@ -8,11 +8,12 @@
 //! chance reply-lost 12000ppm
 //! at 12.408s kill-broker 1 down 3.2s
 //! spare reply-lost of 3 nth 17
+//! strike reset of 3 nth 2
 //! ```
 //!
 //! A chance is put to the dice each time that it could strike; the decision is a hash of seed, chance, entity and
 //! occurrence. A stroke happens at a time. `spare` takes out one decision of a chance and leaves all others: that is how
-//! a plan is made smaller. From `quiet at` on no chance strikes.
+//! a plan is made smaller. `strike` decides one for certain, whether or not the chance strikes otherwise. From `quiet at` on no chance strikes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -94,6 +95,8 @@ pub struct Plan<C, S> {
     pub strokes: Vec<(Time, S)>,
     /// Decisions that are taken out.
     pub spared: BTreeSet<Occasion<C>>,
+    /// Decisions that are certain, whatever else is decided of their chances.
+    pub certain: BTreeSet<Occasion<C>>,
 }
 
 impl<C, S> Plan<C, S> {
@@ -107,13 +110,14 @@ impl<C, S> Plan<C, S> {
             chances: BTreeMap::new(),
             strokes: Vec::new(),
             spared: BTreeSet::new(),
+            certain: BTreeSet::new(),
         }
     }
 
     /// Whether nothing goes wrong in it.
     #[must_use]
     pub fn is_calm(&self) -> bool {
-        self.chances.is_empty() && self.strokes.is_empty()
+        self.chances.is_empty() && self.strokes.is_empty() && self.certain.is_empty()
     }
 }
 
@@ -164,6 +168,9 @@ impl<C: Chance, S: fmt::Display> fmt::Display for Plan<C, S> {
         for Occasion { chance, entity, nth } in &self.spared {
             writeln!(f, "spare {} of {entity} nth {nth}", chance.name())?;
         }
+        for Occasion { chance, entity, nth } in &self.certain {
+            writeln!(f, "strike {} of {entity} nth {nth}", chance.name())?;
+        }
         Ok(())
     }
 }
@@ -199,17 +206,23 @@ impl<C: Chance, S: Stroke> Plan<C, S> {
             }
             ["at", at, ref rest @ ..] => self.strokes.push((Time::ZERO + span(at)?, stroke(rest)?)),
             ["spare", name, "of", entity, "nth", nth] => {
-                let occasion = Occasion { chance: chance(name)?, entity: number(entity)?, nth: number(nth)? };
-                self.spared.insert(occasion);
+                self.spared.insert(occasion(name, entity, nth)?);
+            }
+            ["strike", name, "of", entity, "nth", nth] => {
+                self.certain.insert(occasion(name, entity, nth)?);
             }
             _ => {
                 return Err("a line is one of `seed N`, `quiet at TIME`, `storms of TIME every TIME`, `chance NAME RATE`, \
-                            `at TIME FAULT`, `spare NAME of N nth N`"
+                            `at TIME FAULT`, `spare NAME of N nth N`, `strike NAME of N nth N`"
                     .to_owned());
             }
         }
         Ok(())
     }
+}
+
+fn occasion<C: Chance>(name: &str, entity: &str, nth: &str) -> Result<Occasion<C>, String> {
+    Ok(Occasion { chance: chance(name)?, entity: number(entity)?, nth: number(nth)? })
 }
 
 fn chance<C: Chance>(name: &str) -> Result<C, String> {
