@@ -15,7 +15,7 @@ SIM = cargo run --quiet --profile sim --package sim-tests --
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz conformance sim worlds coverage replay shrink planted planted-full chaos stop
+.PHONY: help demo broker test lint bench fuzz conformance sim small smallest at worlds coverage replay shrink planted planted-full chaos stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,15 @@ conformance: ## Compares the cluster with Apache Kafka; CASE=part of a name, WRI
 
 sim: ## Runs the machines under SEEDS seeds from FROM, each with its own faults; tells of those that fail.
 	$(SIM) explore --seeds $(SEEDS) --from $(FROM)
+
+small: ## Tries all orders of small worlds: two members, four events, up to two faults.
+	$(SIM) small
+
+smallest: ## Prints how small shrinking makes the failures of planted bugs, beside the smallest that there are.
+	$(SIM) smallest
+
+at: ## Shows the machines' world of SEED as it stands behind STEP.
+	$(SIM) at $(SEED) --step $(STEP)
 
 worlds: ## Runs the whole library in simulated worlds, of 1,000 seeds from FROM.
 	$(SIM) worlds --from $(FROM)

@@ -9,6 +9,7 @@
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
 //!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
+//! - `look` puts a world into words; [`at`] and [`compare`] show a run in the middle, and where two part.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
 //!   the machines; [`small`] tries all orders of a small world.
 
@@ -18,6 +19,7 @@ mod broker;
 mod calls;
 mod client;
 pub mod coverage;
+mod look;
 pub mod planted;
 mod process;
 mod rest;
@@ -31,12 +33,14 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::model::Time;
 
 pub use self::world::World;
 use crate::checkers::{Breach, Tested};
+use crate::faults::dice::Dice;
 use crate::faults::plan::{FaultPlan, Occasion, PlanError};
 use crate::faults::swarm;
 use crate::history::History;
@@ -162,7 +166,72 @@ pub fn run_with(plan: &Plan, bug: Option<Planted>, detail: Detail) -> Report {
     world.into_report(plan.clone())
 }
 
+/// Everything that might strike by chance in a run of which nothing but the plan's strokes strikes, up to the quiet
+/// phase, in order.
+#[must_use]
+pub fn occasions(plan: &Plan, bug: Option<Planted>) -> Vec<Occasion> {
+    let mut world = World::new(&plan.setup, &plan.faults, bug, Detail::Hashes);
+    world.dice = Dice::told(Arc::clone(&world.plan));
+    while world.now() < plan.faults.quiet_at && world.step() {}
+    world.dice.take_asked()
+}
+
+/// A world as it stands behind a step of its trace, with the last lines before that. `None` if the run is shorter.
+#[must_use]
+pub fn at(plan: &Plan, bug: Option<Planted>, step: u64, lines: u64) -> Option<World> {
+    let detail = Detail::Lines(step.saturating_sub(lines.saturating_sub(1))..step.saturating_add(1));
+    let mut world = World::new(&plan.setup, &plan.faults, bug, detail);
+    while world.steps() <= step {
+        if !world.step() && world.steps() <= step {
+            return None;
+        }
+    }
+    Some(world)
+}
+
+/// Where two runs part, and what each did about there.
+#[derive(Debug, Clone)]
+pub struct Parting {
+    /// The first step that differs.
+    pub step: u64,
+    /// What both did before it.
+    pub before: Vec<String>,
+    /// What the first did from there on.
+    pub one: Vec<String>,
+    /// What the second did.
+    pub other: Vec<String>,
+}
+
+/// Finds the first step in which two runs differ, with so many lines before and from there on; `None` if there is none.
+#[must_use]
+pub fn compare(
+    one: (&Plan, Option<Planted>),
+    other: (&Plan, Option<Planted>),
+    lines: u64,
+) -> Option<Parting> {
+    let traced =
+        |detail: &Detail, (plan, bug): (&Plan, Option<Planted>)| run_with(plan, bug, detail.clone()).trace;
+    let both = |detail: &Detail| (traced(detail, one), traced(detail, other));
+    let (a, b) = both(&Detail::Hashes);
+    let detail = Detail::Steps(a.parts_from(&b)?);
+    let (a, b) = both(&detail);
+    // Of two runs that are alike step by step what differs is the end.
+    let step = a.first_difference(&b).unwrap_or_else(|| a.steps().min(b.steps()));
+    let from = step.saturating_sub(lines);
+    let (a, b) = both(&Detail::Lines(from..step.saturating_add(lines)));
+    let shared = (step - from) as usize;
+    let rest = |lines: &[String]| lines.get(shared..).unwrap_or_default().to_vec();
+    let before = a.lines().iter().take(shared).cloned().collect();
+    Some(Parting { step, before, one: rest(a.lines()), other: rest(b.lines()) })
+}
+
 impl World {
+    /// The lines of its trace that were wanted.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        self.trace.lines()
+    }
+
     /// What came of it.
     #[must_use]
     pub fn into_report(self, plan: Plan) -> Report {
@@ -192,6 +261,46 @@ mod tests {
         }
         let error = "set evnts 3\n".parse::<Plan>().expect_err("there is no such number");
         assert!(error.to_string().contains("set evnts 3"), "{error}");
+    }
+
+    #[test]
+    fn a_world_is_shown_as_it_stands_behind_a_step() {
+        let plan = Plan::draw(Seed(5));
+        let end = run(&plan, Detail::Hashes).trace.steps();
+        assert!(at(&plan, None, end, 5).is_none());
+        let world = at(&plan, None, end / 2, 5).expect("it gets so far");
+        assert_eq!(world.lines().len(), 5);
+        let last = world.lines().last().expect("there are five");
+        assert!(last.contains(&format!("#{} ", end / 2)), "{last}");
+        let (before, text) = (world.steps(), world.shown());
+        for part in ["process 0, member of billing", "brokers 1", "group billing", "database", "planned"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(world.machines_shown().contains("Consumer"));
+        let mut looked_at = world.clone();
+        looked_at.run();
+        assert_eq!(world.steps(), before);
+        assert_eq!(
+            looked_at.trace.hash(),
+            run(&plan, Detail::Hashes).trace.hash(),
+            "looking changes nothing"
+        );
+    }
+
+    #[test]
+    fn two_runs_part_at_the_first_step_that_differs() {
+        let plan = Plan::draw(Seed(5));
+        assert!(compare((&plan, None), (&plan, None), 5).is_none());
+        let mut fewer = plan.clone();
+        fewer.setup.numbers.handling += 1_000_000;
+        let parting = compare((&plan, None), (&fewer, None), 5).expect("handlers take longer");
+        assert_eq!(parting.before.len(), 5);
+        assert_ne!(parting.one[0], parting.other[0]);
+        let all = Detail::Lines(0..u64::MAX);
+        let (one, other) = (run(&plan, all.clone()).trace, run(&fewer, all).trace);
+        let first = one.lines().iter().zip(other.lines()).position(|(a, b)| a != b);
+        assert_eq!(first, Some(parting.step as usize));
+        assert_eq!(parting.one[0], one.lines()[parting.step as usize]);
     }
 
     #[test]

@@ -11,4 +11,5 @@ compile_error!(
 pub mod batch;
 pub mod coverage;
 pub mod planted;
+pub mod smallest;
 pub mod steps;

@@ -1,10 +1,11 @@
 //! The simulation at the command line: `cargo run --profile sim -p sim-tests -- explore`.
 //!
 //! It ends with 0 if all is well, 1 if a law was broken, 2 if it was called wrongly, 3 if something did not come to
-//! rest, 4 if a run differs from itself, 5 if a planted bug was not found in time.
+//! rest, 4 if two runs differ, 5 if a planted bug was not found in time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -12,12 +13,14 @@ use evenkeel_sim::checkers::{Breach, Law};
 use evenkeel_sim::faults::plan::FaultPlan;
 use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::planted::{Class, Planted};
-use evenkeel_sim::step::{self, Plan, shrink, small};
+use evenkeel_sim::step::small::{self, Scope};
+use evenkeel_sim::step::{self, Plan, shrink};
 use evenkeel_sim::trace::Detail;
 use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE};
 use sim_tests::batch::Batch;
 use sim_tests::planted::{Hunt, Table};
+use sim_tests::smallest;
 use sim_tests::steps::{OUT_OF_REACH, Steps};
 
 /// Simulated runs of Evenkeel: its machines alone, step by step, or the real library in a simulated world.
@@ -61,6 +64,46 @@ enum Command {
         #[arg(long)]
         world: bool,
     },
+    /// Shows the world of the machines as it stands behind a step: what each process, broker and the database holds.
+    At {
+        /// The seed, or a file with a plan.
+        run: Run,
+        /// The step, as replay numbers them.
+        #[arg(long)]
+        step: u64,
+        /// So many lines of the trace up to it.
+        #[arg(long, default_value_t = 10)]
+        lines: u64,
+        /// With a planted bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// The machines, too, field by field.
+        #[arg(long)]
+        machines: bool,
+    },
+    /// Shows the first step in which two runs of the machines differ.
+    Diff {
+        /// The first: a seed, or a file with a plan.
+        one: Run,
+        /// The second. It may be the same, in another setting.
+        other: Run,
+        /// So many lines before the step and from there on.
+        #[arg(long, default_value_t = 10)]
+        lines: u64,
+        /// Both with a planted bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// Only the second with a planted bug.
+        #[arg(long)]
+        other_bug: Option<String>,
+        /// A line of a plan that is added to the second's, like `set members 2` or `at 3s evict group 0 member 1`; may be
+        /// given several times.
+        #[arg(long)]
+        with: Vec<String>,
+        /// The second without the lines of its plan that begin like this, like `at 3s` or `chance slow`.
+        #[arg(long)]
+        without: Vec<String>,
+    },
     /// Makes the failing plan of a seed small and prints it as a test.
     Shrink {
         /// The seed.
@@ -99,6 +142,15 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: u64,
     },
+    /// Prints how small shrinking makes the failures of planted bugs, beside the smallest that there are.
+    Smallest {
+        /// Only of this bug; shows its plans, too.
+        #[arg(long)]
+        bug: Option<String>,
+        /// In how many runs the smallest is looked for.
+        #[arg(long, default_value_t = 20_000)]
+        runs: u64,
+    },
     /// Tries all orders of small worlds: two members, four events, up to two faults.
     Small {
         /// Only the world of this name.
@@ -113,6 +165,15 @@ enum Command {
         /// Shows every step of the first order that breaks a law.
         #[arg(long)]
         steps: bool,
+        /// So many things come out of turn, not as many as the world says: a number, or `any`.
+        #[arg(long, value_parser = swaps)]
+        swaps: Option<Swaps>,
+        /// Time goes on so many times although something could happen.
+        #[arg(long)]
+        late: Option<u32>,
+        /// So many faults strike.
+        #[arg(long)]
+        faults: Option<u32>,
     },
     /// Runs worlds of the real library under many seeds.
     Worlds {
@@ -133,9 +194,49 @@ enum Command {
     },
 }
 
+/// How many things come out of turn; `None` for any number.
+#[derive(Debug, Clone, Copy)]
+struct Swaps(Option<u32>);
+
+fn swaps(text: &str) -> Result<Swaps, String> {
+    if text == "any" {
+        return Ok(Swaps(None));
+    }
+    text.parse().map(|swaps| Swaps(Some(swaps))).map_err(|_| "it is a number, or `any`".to_owned())
+}
+
+/// A run by its seed, or by a file with its plan.
+#[derive(Debug, Clone)]
+enum Run {
+    Drawn(Seed),
+    Planned(PathBuf),
+}
+
+impl FromStr for Run {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(seed) => Ok(Self::Drawn(Seed(seed))),
+            Err(_) if Path::new(text).exists() => Ok(Self::Planned(text.into())),
+            Err(_) => Err("it is neither a number nor a file with a plan".to_owned()),
+        }
+    }
+}
+
+impl Run {
+    fn plan(&self) -> Result<Plan, String> {
+        match self {
+            Self::Drawn(seed) => Ok(Plan::draw(*seed)),
+            Self::Planned(path) => plan_of(Seed(0), Some(path.clone())),
+        }
+    }
+}
+
 const BROKEN: u8 = 1;
 const MISUSED: u8 = 2;
 const NO_REST: u8 = 3;
+const DIFFERS: u8 = 4;
 const NOT_FOUND: u8 = 5;
 
 fn kind(breach: &Breach) -> u8 {
@@ -159,6 +260,11 @@ fn main() -> ExitCode {
         }
         Command::Replay { seed, last, plan, world: true, .. } => replay_world(Seed(seed), last, plan),
         Command::Replay { seed, last, plan, bug, world: false } => replay(Seed(seed), last, plan, bug),
+        Command::At { run, step, lines, bug, machines } => show_at(&run, step, lines, bug, machines),
+        Command::Diff { one, other, lines, bug, other_bug, with, without } => {
+            let bug_of_other = other_bug.or_else(|| bug.clone());
+            differ(&one, &other, lines, [bug, bug_of_other], (&with, &without))
+        }
         Command::Shrink { seed, plan, bug, runs } => make_small(Seed(seed), plan, bug, runs),
         Command::Coverage { from, seeds, threads } => {
             let steps = Steps::run(from..from + seeds, threads, Duration::MAX);
@@ -180,7 +286,17 @@ fn main() -> ExitCode {
             let is_idle = full && !table.idle().is_empty();
             Ok(if table.late().is_empty() && !is_idle { 0 } else { NOT_FOUND })
         }
-        Command::Small { scope, quick, bug, steps } => try_small(scope.as_deref(), quick, bug, steps),
+        Command::Smallest { bug, runs } => compare_sizes(bug, runs),
+        Command::Small { scope, quick, bug, steps, swaps, late, faults } => {
+            let all = if quick { small::quick() } else { small::large() };
+            let all = all.into_iter().map(|scope| Scope {
+                swaps: swaps.map_or(scope.swaps, |Swaps(swaps)| swaps),
+                late: late.unwrap_or(scope.late),
+                faults: faults.unwrap_or(scope.faults),
+                ..scope
+            });
+            try_small(&all.collect::<Vec<_>>(), scope.as_deref(), bug, steps)
+        }
         Command::Worlds { from, seeds, threads } => {
             let batch = Batch::run(from..from + seeds, threads);
             println!("{batch}");
@@ -236,6 +352,62 @@ fn replay(seed: Seed, last: u64, plan: Option<PathBuf>, bug: Option<String>) -> 
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn show_at(run: &Run, step: u64, lines: u64, bug: Option<String>, machines: bool) -> Result<u8, String> {
+    let (plan, bug) = (run.plan()?, bug_of(bug.as_deref())?);
+    let Some(world) = step::at(&plan, bug, step, lines) else {
+        let report = step::run_with(&plan, bug, Detail::Hashes);
+        return Err(format!(
+            "the run has {} steps, counted from 0: --step is too large",
+            report.trace.steps()
+        ));
+    };
+    show(world.lines(), u64::MAX);
+    println!("\n{}", world.shown());
+    if machines {
+        println!("{}", world.machines_shown());
+    }
+    Ok(0)
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn differ(
+    one: &Run,
+    other: &Run,
+    lines: u64,
+    bugs: [Option<String>; 2],
+    (with, without): (&[String], &[String]),
+) -> Result<u8, String> {
+    let (one, drawn) = (one.plan()?, other.plan()?.to_string());
+    let kept =
+        drawn.lines().filter(|line| !without.iter().any(|beginning| line.starts_with(beginning.as_str())));
+    let other = kept.chain(with.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
+    let other: Plan = other.parse().map_err(|error| format!("the second run: {error}"))?;
+    let [bug, other_bug] = [bug_of(bugs[0].as_deref())?, bug_of(bugs[1].as_deref())?];
+    let (text, other_text) = (one.to_string(), other.to_string());
+    let lacks = |text: &str, line: &str| !text.lines().any(|other| other == line);
+    for line in text.lines().filter(|line| lacks(&other_text, line)) {
+        println!("plan - {line}");
+    }
+    for line in other_text.lines().filter(|line| lacks(&text, line)) {
+        println!("plan + {line}");
+    }
+    let Some(parting) = step::compare((&one, bug), (&other, other_bug), lines) else {
+        println!("the runs are the same in every step");
+        return Ok(0);
+    };
+    println!("the runs part at step {}", parting.step);
+    for (sign, lines) in [(' ', &parting.before), ('-', &parting.one), ('+', &parting.other)] {
+        for line in lines {
+            println!("{sign} {line}");
+        }
+        if sign != ' ' && lines.is_empty() {
+            println!("{sign} (it is over)");
+        }
+    }
+    Ok(DIFFERS)
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
 fn make_small(seed: Seed, plan: Option<PathBuf>, bug: Option<String>, runs: u64) -> Result<u8, String> {
     let (plan, bug) = (plan_of(seed, plan)?, bug_of(bug.as_deref())?);
     let Some(small) = shrink::shrink(&plan, bug, runs) else {
@@ -246,10 +418,30 @@ fn make_small(seed: Seed, plan: Option<PathBuf>, bug: Option<String>, runs: u64)
     Ok(kind(&small.breach))
 }
 
+/// Shrinking is as good as it should be if it comes this near to the smallest.
+const NEAR: f64 = 5.0;
+
 #[expect(clippy::print_stdout, reason = "this is a program for people")]
-fn try_small(name: Option<&str>, quick: bool, bug: Option<String>, steps: bool) -> Result<u8, String> {
+fn compare_sizes(bug: Option<String>, runs: u64) -> Result<u8, String> {
+    let one = bug_of(bug.as_deref())?;
+    let bugs: Vec<_> = Planted::ALL
+        .iter()
+        .copied()
+        .filter(|bug| one.map_or(bug.class() == Class::A, |one| one == *bug))
+        .collect();
+    let table =
+        smallest::Table { rows: bugs.iter().filter_map(|bug| smallest::Row::of(*bug, runs)).collect() };
+    println!("{table}");
+    if let (Some(_), [row]) = (one, &*table.rows) {
+        println!("{}\n\nshrunk:\n{}\nthe smallest:\n{}", row.shrunk.breach, row.shrunk.plan, row.plan);
+    }
+    let is_near = table.rows.len() == bugs.len() && table.rows.iter().all(|row| row.ratio() <= NEAR);
+    Ok(if is_near { 0 } else { NOT_FOUND })
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn try_small(all: &[Scope], name: Option<&str>, bug: Option<String>, steps: bool) -> Result<u8, String> {
     let bug = bug_of(bug.as_deref())?;
-    let all = if quick { small::quick() } else { small::large() };
     let names: Vec<_> = all.iter().map(|scope| scope.name).collect();
     let unknown = || format!("there is no small world {name:?}; there are {}", names.join(", "));
     let chosen: Vec<_> = all.iter().filter(|scope| name.is_none_or(|name| name == scope.name)).collect();

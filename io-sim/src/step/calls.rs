@@ -15,7 +15,7 @@ use super::store::Key;
 use super::world::{Todo, World};
 use crate::faults::Chance;
 use crate::history::{
-    CallNo, EventNo, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo, TxNo,
+    CallNo, EventNo, Facts, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo, TxNo,
 };
 use crate::seed::Draw;
 use crate::trace::Kind;
@@ -61,6 +61,23 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// What it is about, in words.
+    pub(super) fn look(&self, facts: &Facts) -> String {
+        let events: Vec<_> = self
+            .events
+            .iter()
+            .map(|ready| format!("{} attempt {}", ready.record.event, ready.attempt))
+            .collect();
+        let tx = self.tx.map_or_else(String::new, |tx| format!(" in {tx}"));
+        format!(
+            "{} of {}{tx}: {}, waits for its {}",
+            self.number,
+            facts.handler_name(self.handler),
+            events.join(", "),
+            self.phase_name()
+        )
+    }
+
     /// What it waits for.
     pub(super) const fn phase_name(&self) -> &'static str {
         match self.phase {

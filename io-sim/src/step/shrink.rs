@@ -1,21 +1,59 @@
 //! Makes a failing plan small: what still breaks the *same law in the same way* is kept, and nothing else.
 //!
-//! Whole families of faults go first, then numbers (fewer processes, topics, keys, events), then strokes and single
-//! decisions of chances in ever smaller pieces, and what is left gets rounder numbers. That goes round until nothing
+//! Whole families of faults go first, then numbers (fewer processes, topics, keys, events), then strokes in ever smaller
+//! pieces. What struck by chance is written down as certain, and goes in ever smaller pieces, too; what is left gets
+//! rounder numbers. That goes round until nothing
 //! more can be taken away or the runs are used up.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use evenkeel_core::model::Time;
 
 use super::planted::Planted;
 use super::setup::Numbers;
-use super::{Plan, run_with};
+use super::{Plan, Report, run_with};
 use crate::checkers::{Breach, Law};
 use crate::faults::plan::{Occasion, Weather};
 use crate::faults::{Family, Stroke};
 use crate::trace::Detail;
+
+/// How much a person has to take in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size {
+    /// Faults that strike, at times and by chance.
+    pub faults: u64,
+    /// Events that are produced.
+    pub events: u64,
+    /// Processes.
+    pub processes: u64,
+}
+
+impl Size {
+    /// The size of what was run.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let numbers = &report.plan.setup.numbers;
+        Self {
+            faults: (report.plan.faults.strokes.len() + report.struck.len()) as u64,
+            events: numbers.events,
+            processes: numbers.groups * numbers.members + numbers.producers,
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.faults + self.events + self.processes
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}+{}+{})", self.total(), self.faults, self.events, self.processes)
+    }
+}
 
 /// A plan that was made small.
 #[derive(Debug, Clone)]
@@ -26,6 +64,8 @@ pub struct Shrunk {
     pub breach: Breach,
     /// How many runs that took.
     pub runs: u64,
+    /// Its size.
+    pub size: Size,
 }
 
 impl Shrunk {
@@ -53,6 +93,7 @@ struct Shrinker {
     wanted: (Law, Vec<String>),
     best: Plan,
     breach: Breach,
+    size: Size,
     struck: Vec<Occasion>,
     runs: u64,
     most: u64,
@@ -62,12 +103,14 @@ struct Shrinker {
 #[must_use]
 pub fn shrink(plan: &Plan, bug: Option<Planted>, most_runs: u64) -> Option<Shrunk> {
     let report = run_with(plan, bug, Detail::Hashes);
+    let size = Size::of(&report);
     let (_, breach) = report.breach?;
     let mut shrinker = Shrinker {
         bug,
         wanted: manner(&breach),
         best: plan.clone(),
         breach,
+        size,
         struck: report.struck,
         runs: 1,
         most: most_runs,
@@ -77,13 +120,15 @@ pub fn shrink(plan: &Plan, bug: Option<Planted>, most_runs: u64) -> Option<Shrun
         shrinker.drop_families();
         shrinker.lower_numbers();
         shrinker.drop_strokes();
-        shrinker.spare_occasions();
+        shrinker.settle_chances();
+        shrinker.drop_certain();
         shrinker.round_times();
         if shrinker.best == before || shrinker.runs >= shrinker.most {
             break;
         }
     }
-    Some(Shrunk { plan: shrinker.best, breach: shrinker.breach, runs: shrinker.runs })
+    let Shrinker { best: plan, breach, size, runs, .. } = shrinker;
+    Some(Shrunk { plan, breach, runs, size })
 }
 
 impl Shrinker {
@@ -96,10 +141,12 @@ impl Shrinker {
         }
         self.runs += 1;
         let report = run_with(&plan, self.bug, Detail::Hashes);
+        let size = Size::of(&report);
         match report.breach {
             Some((_, breach)) if manner(&breach) == self.wanted => {
                 self.best = plan;
                 self.breach = breach;
+                self.size = size;
                 self.struck = report.struck;
                 true
             }
@@ -112,12 +159,14 @@ impl Shrinker {
             plan.faults.chances.clear();
             plan.faults.strokes.clear();
             plan.faults.spared.clear();
+            plan.faults.certain.clear();
         });
         for family in Family::ALL {
             self.accepts(|plan| {
                 plan.faults.chances.retain(|chance, _| chance.family() != *family);
                 plan.faults.strokes.retain(|(_, stroke)| stroke.family() != *family);
                 plan.faults.spared.retain(|occasion| occasion.chance.family() != *family);
+                plan.faults.certain.retain(|occasion| occasion.chance.family() != *family);
             });
         }
         self.accepts(|plan| plan.faults.weather = Weather::Drizzle);
@@ -178,14 +227,25 @@ impl Shrinker {
         }
     }
 
-    fn spare_occasions(&mut self) {
-        let mut size = self.struck.len();
+    /// What struck by chance is certain from here on, and nothing else strikes.
+    fn settle_chances(&mut self) {
+        let struck: BTreeSet<_> = self.struck.iter().copied().collect();
+        self.accepts(|plan| {
+            plan.faults.chances.clear();
+            plan.faults.spared.clear();
+            plan.faults.weather = Weather::Drizzle;
+            plan.faults.certain = struck;
+        });
+    }
+
+    fn drop_certain(&mut self) {
+        let mut size = self.best.faults.certain.len();
         while size > 0 {
             let mut from = 0;
-            while from < self.struck.len() {
+            while from < self.best.faults.certain.len() {
                 let some: BTreeSet<_> =
-                    self.struck[from..(from + size).min(self.struck.len())].iter().copied().collect();
-                if !self.accepts(|plan| plan.faults.spared.extend(some)) {
+                    self.best.faults.certain.iter().skip(from).take(size).copied().collect();
+                if !self.accepts(|plan| plan.faults.certain.retain(|occasion| !some.contains(occasion))) {
                     from += size;
                 }
             }
@@ -257,6 +317,11 @@ mod tests {
         assert_eq!(again, small.breach);
         assert!(run_with(&small.plan, None, Detail::Hashes).is_clean(), "without the bug it holds");
         assert!(small.as_test().contains("#[test]"));
+        assert!(small.plan.faults.chances.is_empty(), "what struck is certain");
+        assert_eq!(
+            small.size.faults as usize,
+            small.plan.faults.certain.len() + small.plan.faults.strokes.len()
+        );
     }
 
     #[test]

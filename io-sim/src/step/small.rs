@@ -71,6 +71,8 @@ pub struct Survey {
     pub scope: Scope,
     /// Orders that were followed to their end.
     pub orders: u64,
+    /// How many different worlds they led to.
+    pub ends: u64,
     /// States in which something was to choose.
     pub states: u64,
     /// Orders that came to a state of another.
@@ -132,8 +134,8 @@ impl fmt::Display for Survey {
         )?;
         writeln!(
             f,
-            "  {} orders to their end, {} met a state of another; {} states, {} steps, deepest {} choices",
-            self.orders, self.pruned, self.states, self.steps, self.deepest
+            "  {} orders to {} different ends, {} met a state of another; {} states, {} steps, deepest {} choices",
+            self.orders, self.ends, self.pruned, self.states, self.steps, self.deepest
         )?;
         match &self.found {
             None => {

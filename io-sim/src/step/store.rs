@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::model::Time;
 
-use crate::history::{EventNo, HandlerNo, TxNo};
+use crate::history::{EventNo, Facts, HandlerNo, TxNo};
 use crate::network::counter::Counter;
 
 /// What a claim is about.
@@ -73,6 +73,29 @@ impl Store {
         while self.claimed.len() > 3 {
             self.claimed.pop_first();
         }
+    }
+
+    /// What it holds, in words.
+    pub(super) fn look(&self, now: Time, facts: &Facts) -> String {
+        let names = |keys: &mut dyn Iterator<Item = &Key>| {
+            keys.map(|(handler, event)| format!("{event} by {}", facts.handler_name(*handler)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let mut text = match self.claimed.len() {
+            0 => "no claims".to_owned(),
+            many => format!("{many} claims: {}", names(&mut self.claimed.iter())),
+        };
+        for (tx, claims) in &self.open {
+            text += &format!("\n  {tx} is open and claims: {}", names(&mut claims.iter()));
+        }
+        if self.down_until > now {
+            text += &format!("\n  it is down until {}", self.down_until);
+        }
+        if self.empty_until > now {
+            text += &format!("\n  no connection comes free until {}", self.empty_until);
+        }
+        text
     }
 
     /// Rolls back.

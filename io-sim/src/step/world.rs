@@ -164,12 +164,7 @@ impl World {
 
     /// A run that has not begun, in which a moment takes no time: what is less than [`MOMENT`] ahead is due at once. Only
     /// what the dice are told to strikes.
-    pub(super) fn at_once(
-        setup: &Setup,
-        plan: &FaultPlan,
-        planted: Option<Planted>,
-        detail: Detail,
-    ) -> Self {
+    pub(super) fn at_once(setup: &Setup, plan: &FaultPlan, planted: Option<Planted>, detail: Detail) -> Self {
         let mut world = Self::made(setup, plan, planted, detail);
         world.moment = MOMENT;
         world.dice = Dice::told(Arc::clone(&world.plan));

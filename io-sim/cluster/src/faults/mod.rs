@@ -64,9 +64,10 @@
 //!
 //! Whether a chance strikes is a hash of the seed, its name, whom it would strike and how many times it could have before:
 //! the 17th OffsetCommit to broker 2 fares alike in every run. Each is told in the log under those names, and
-//! `spare commit-applied of 2008 nth 16` takes that one out and leaves all others where they were. When the 17th comes is
-//! up to the wall clock and to threads: two runs are alike, not equal. For runs that repeat to the step there is the
-//! simulated world, `evenkeel_sim::explore`, in which handlers are generic over their store.
+//! `spare commit-applied of 2008 nth 16` takes that one out and leaves all others where they were; with `strike` in the
+//! place of `spare` it happens for certain. When the 17th comes is up to the wall clock and to threads: two runs are
+//! alike, not equal. For runs that repeat to the step there is the simulated world, `evenkeel_sim::explore`, in which
+//! handlers are generic over their store.
 //!
 //! # Plans as data
 //!

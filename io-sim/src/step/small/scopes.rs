@@ -24,13 +24,13 @@ const DOWN: Duration = Duration::from_secs(1);
 /// What is tried with every change.
 #[must_use]
 pub fn quick() -> Vec<Scope> {
-    vec![orders(1), one_fault(0), lateness(1)]
+    vec![orders(1), one_fault(0), lateness(0, 1)]
 }
 
 /// What takes minutes.
 #[must_use]
 pub fn large() -> Vec<Scope> {
-    vec![orders(2), one_fault(1), lateness(2), two_faults()]
+    vec![orders(3), one_fault(1), lateness(1, 1), two_faults(), every_order()]
 }
 
 /// The usual order with so many things out of turn.
@@ -38,9 +38,9 @@ fn orders(swaps: u32) -> Scope {
     Scope { swaps: Some(swaps), ..calm("orders") }
 }
 
-/// Time goes on so many times although something could happen, and one thing is out of turn.
-fn lateness(late: u32) -> Scope {
-    Scope { swaps: Some(1), late, ..calm("lateness") }
+/// Time goes on so many times although something could happen, and so many things are out of turn.
+fn lateness(swaps: u32, late: u32) -> Scope {
+    Scope { swaps: Some(swaps), late, ..calm("lateness") }
 }
 
 fn one_fault(swaps: u32) -> Scope {
@@ -77,7 +77,7 @@ fn faulty(name: &'static str) -> Scope {
 }
 
 fn calm(name: &'static str) -> Scope {
-    let setup = setup();
+    let setup = setup(2, 4);
     let faults = FaultPlan { quiet_at: Time::from_millis(QUIET), ..FaultPlan::none(setup.seed) };
     Scope {
         name,
@@ -91,14 +91,22 @@ fn calm(name: &'static str) -> Scope {
     }
 }
 
-/// Two members, two partitions, four events of two calls, and handlers of both flavours: of the first seed that has such.
-fn setup() -> Setup {
+/// Every order, of a world with one handler and two events.
+fn every_order() -> Scope {
+    let setup = setup(1, 2);
+    let calm = calm("every order");
+    Scope { plan: Plan { setup, ..calm.plan }, swaps: None, most_states: MANY, ..calm }
+}
+
+/// Two members, two partitions, events in two calls, and an exactly-once handler, with a plain one before it if there
+/// are two: of the first seed that has such.
+fn setup(handlers: u64, events: u64) -> Setup {
     let numbers = Numbers {
         partitions: 2,
         members: 2,
-        handlers: 2,
-        events: 4,
-        per_send: 2,
+        handlers,
+        events,
+        per_send: events / 2,
         keys: 4,
         active: QUIET,
         rebalance_delay: 200,
@@ -115,12 +123,12 @@ fn setup() -> Setup {
 fn is_wanted(setup: &Setup) -> bool {
     let facts = setup.facts();
     let flavours: Vec<_> = facts.handlers.iter().map(|handler| handler.flavour).collect();
-    let ordered = facts.handlers.iter().all(|handler| handler.batch == 1 && handler.ordering == Ordering::Key);
+    let ordered =
+        facts.handlers.iter().all(|handler| handler.batch == 1 && handler.ordering == Ordering::Key);
     let sends = setup.sends().remove(0);
     let early = |at: Time| at > Time::from_millis(300) && at < Time::from_millis(1_300);
     let calls: Vec<_> = sends.iter().map(|send| send.events.len()).collect();
-    flavours == [Flavour::Idempotent, Flavour::ExactlyOnce]
-        && ordered
-        && calls == [2, 2]
-        && sends.iter().all(|send| early(send.at))
+    let wanted = [Flavour::Idempotent, Flavour::ExactlyOnce];
+    let each = setup.numbers.per_send as usize;
+    wanted.ends_with(&flavours) && ordered && calls == [each, each] && sends.iter().all(|send| early(send.at))
 }

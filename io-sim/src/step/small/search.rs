@@ -1,6 +1,6 @@
 //! Depth first through all that could be chosen. A world is cloned where there is something to choose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::planted::Planted;
 use super::super::world::World;
@@ -88,15 +88,29 @@ struct Search<'a> {
     seen: BTreeMap<Likeness, Vec<Budget>>,
     forks: Vec<Fork>,
     path: Vec<(u64, Meddling)>,
+    /// How worlds stood when they had come to rest.
+    ends: BTreeSet<Likeness>,
     survey: Survey,
 }
 
 /// Tries all orders of a scope, up to the first that breaks a law.
 #[must_use]
 pub fn explore(scope: &Scope, bug: Option<Planted>) -> Survey {
-    let survey = Survey {
+    let mut search = Search::of(scope);
+    search.run(bug);
+    let mut survey = search.survey;
+    survey.ends = search.ends.len() as u64;
+    if let Some(found) = &mut survey.found {
+        found.lines = told(scope, bug, &search.path);
+    }
+    survey
+}
+
+fn nothing(scope: &Scope) -> Survey {
+    Survey {
         scope: scope.clone(),
         orders: 0,
+        ends: 0,
         states: 0,
         pruned: 0,
         deepest: 0,
@@ -104,17 +118,7 @@ pub fn explore(scope: &Scope, bug: Option<Planted>) -> Survey {
         tested: Tested::default(),
         is_whole: true,
         found: None,
-    };
-    let mut search =
-        Search { scope, seen: BTreeMap::new(), forks: Vec::new(), path: Vec::new(), survey };
-    let budget = Budget { swaps: scope.swaps, late: scope.late, faults: scope.faults };
-    search.follow(begun(scope, bug, Detail::Hashes), budget, 0);
-    while search.survey.found.is_none() && search.branch() {}
-    let mut survey = search.survey;
-    if let Some(found) = &mut survey.found {
-        found.lines = told(scope, bug, &search.path);
     }
-    survey
 }
 
 fn begun(scope: &Scope, bug: Option<Planted>, detail: Detail) -> World {
@@ -145,7 +149,24 @@ fn told(scope: &Scope, bug: Option<Planted>, path: &[(u64, Meddling)]) -> Vec<St
     world.trace.lines().to_vec()
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn of(scope: &'a Scope) -> Self {
+        Self {
+            scope,
+            seen: BTreeMap::new(),
+            forks: Vec::new(),
+            path: Vec::new(),
+            ends: BTreeSet::new(),
+            survey: nothing(scope),
+        }
+    }
+
+    fn run(&mut self, bug: Option<Planted>) {
+        let Scope { swaps, late, faults, .. } = *self.scope;
+        self.follow(begun(self.scope, bug, Detail::Hashes), Budget { swaps, late, faults }, 0);
+        while self.survey.found.is_none() && self.branch() {}
+    }
+
     /// Follows the usual order from here, and leaves forks behind.
     fn follow(&mut self, mut world: World, budget: Budget, mut depth: u64) {
         let mut looked = None;
@@ -254,8 +275,10 @@ impl Search<'_> {
     fn end(&mut self, world: &World) {
         self.survey.orders += 1;
         self.survey.tested.add(world.judge.tested());
+        self.ends.insert(world.likeness(false));
         if let Some((_, breach)) = &world.breach {
-            let meddling = self.path.iter().map(|(depth, step)| format!("at choice {depth}: {}", brief(step)));
+            let meddling =
+                self.path.iter().map(|(depth, step)| format!("at choice {depth}: {}", brief(step)));
             let found = Found { breach: breach.clone(), meddling: meddling.collect(), lines: Vec::new() };
             self.survey.found = Some(found);
         }
@@ -293,5 +316,77 @@ impl World {
                 self.settle();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::quick;
+    use super::*;
+
+    fn scope() -> Scope {
+        quick().into_iter().find(|scope| scope.name == "orders").expect("it is one of them")
+    }
+
+    #[test]
+    fn what_concerns_others_may_happen_before_or_after_and_the_world_is_the_same() {
+        let begun = begun(&scope(), None, Detail::Hashes);
+        let (first, second) = (begun.choices()[0], begun.choices()[1]);
+        let both = |choices: [Choice; 2]| {
+            let mut world = begun.clone();
+            world.choose(choices[0]);
+            let between = world.likeness(false);
+            world.choose(choices[1]);
+            (between, world.likeness(false))
+        };
+        let (after_first, one) = both([first, second]);
+        let (after_second, other) = both([second, first]);
+        assert_ne!(after_first, after_second);
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn whoever_follows_every_order_to_its_end_sees_no_other_ends() {
+        let scope = scope();
+        let mut pruned = Search::of(&scope);
+        pruned.run(None);
+        assert!(pruned.survey.pruned > 20, "{}", pruned.survey);
+        let mut ends = BTreeSet::new();
+        let mut world = begun(&scope, None, Detail::Hashes);
+        while world.is_active() && !world.is_over() {
+            // One thing out of turn, at each moment and in each way.
+            for nth in 1..world.choices().len() - 1 {
+                let mut other = world.clone();
+                other.take(&Meddling { course: Course::Nth(nth), strikes: Vec::new() });
+                while !other.is_over() {
+                    other.take(&USUAL);
+                }
+                ends.insert(other.likeness(false));
+            }
+            world.take(&USUAL);
+        }
+        while !world.is_over() {
+            world.take(&USUAL);
+        }
+        ends.insert(world.likeness(false));
+        assert!(ends.len() > 1, "it matters what comes first");
+        assert_eq!(pruned.ends, ends);
+    }
+
+    #[test]
+    fn a_search_that_was_given_up_says_so() {
+        let survey = explore(&Scope { most_states: 10, ..scope() }, None);
+        assert!(!survey.is_whole);
+        assert!(survey.to_string().contains("this proves nothing: given up after"), "{survey}");
+    }
+
+    #[test]
+    fn more_choices_left_cover_fewer_and_any_number_covers_all() {
+        let budget = |swaps, late, faults| Budget { swaps, late, faults };
+        assert!(budget(None, 1, 1).covers(budget(Some(9), 1, 0)));
+        assert!(budget(Some(2), 1, 1).covers(budget(Some(2), 1, 1)));
+        assert!(!budget(Some(9), 1, 1).covers(budget(None, 1, 1)));
+        assert!(!budget(Some(2), 0, 1).covers(budget(Some(1), 1, 1)));
+        assert!(!budget(Some(2), 1, 0).covers(budget(Some(2), 1, 1)));
     }
 }
