@@ -174,6 +174,10 @@ enum Command {
         /// So many faults strike.
         #[arg(long)]
         faults: Option<u32>,
+        /// Of the faults only those whose names begin like this, like `crash process 0` or `reply-lost`; may be given
+        /// several times.
+        #[arg(long)]
+        only: Vec<String>,
     },
     /// Runs worlds of the real library under many seeds.
     Worlds {
@@ -287,13 +291,13 @@ fn main() -> ExitCode {
             Ok(if table.late().is_empty() && !is_idle { 0 } else { NOT_FOUND })
         }
         Command::Smallest { bug, runs } => compare_sizes(bug, runs),
-        Command::Small { scope, quick, bug, steps, swaps, late, faults } => {
+        Command::Small { scope, quick, bug, steps, swaps, late, faults, only } => {
             let all = if quick { small::quick() } else { small::large() };
             let all = all.into_iter().map(|scope| Scope {
                 swaps: swaps.map_or(scope.swaps, |Swaps(swaps)| swaps),
                 late: late.unwrap_or(scope.late),
                 faults: faults.unwrap_or(scope.faults),
-                ..scope
+                ..if only.is_empty() { scope } else { scope.only(&only) }
             });
             try_small(&all.collect::<Vec<_>>(), scope.as_deref(), bug, steps)
         }

@@ -1,9 +1,9 @@
 //! Makes a failing plan small: what still breaks the *same law in the same way* is kept, and nothing else.
 //!
 //! Whole families of faults go first, then numbers (fewer processes, topics, keys, events), then strokes in ever smaller
-//! pieces. What struck by chance is written down as certain, and goes in ever smaller pieces, too; what is left gets
-//! rounder numbers. That goes round until nothing
-//! more can be taken away or the runs are used up.
+//! pieces. What struck by chance is written down as certain, and goes in ever smaller pieces, too; what is left is aimed at
+//! what comes first, and gets rounder numbers. That goes round until nothing more can be taken away or the runs are used
+//! up.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +13,7 @@ use evenkeel_core::model::Time;
 
 use super::planted::Planted;
 use super::setup::Numbers;
-use super::{Plan, Report, run_with};
+use super::{Plan, Report, occasions, run_with};
 use crate::checkers::{Breach, Law};
 use crate::faults::plan::{Occasion, Weather};
 use crate::faults::{Family, Stroke};
@@ -122,6 +122,7 @@ pub fn shrink(plan: &Plan, bug: Option<Planted>, most_runs: u64) -> Option<Shrun
         shrinker.drop_strokes();
         shrinker.settle_chances();
         shrinker.drop_certain();
+        shrinker.aim_lower();
         shrinker.round_times();
         if shrinker.best == before || shrinker.runs >= shrinker.most {
             break;
@@ -253,6 +254,28 @@ impl Shrinker {
         }
     }
 
+    /// What strikes strikes something earlier: of later events and of further handlers only what is struck may be left.
+    fn aim_lower(&mut self) {
+        const TRIED: usize = 6;
+        for aimed in self.best.faults.certain.clone() {
+            let mut without = self.best.clone();
+            without.faults.certain.remove(&aimed);
+            self.runs += 1;
+            let open = occasions(&without, self.bug).into_iter();
+            let lower: BTreeSet<_> =
+                open.filter(|other| other.chance == aimed.chance && *other < aimed).collect();
+            for other in lower.into_iter().take(TRIED) {
+                let is_taken = self.accepts(|plan| {
+                    plan.faults.certain.remove(&aimed);
+                    plan.faults.certain.insert(other);
+                });
+                if is_taken {
+                    break;
+                }
+            }
+        }
+    }
+
     fn round_times(&mut self) {
         const UNITS: [Duration; 3] =
             [Duration::from_secs(1), Duration::from_millis(100), Duration::from_millis(10)];
@@ -318,6 +341,11 @@ mod tests {
         assert!(run_with(&small.plan, None, Detail::Hashes).is_clean(), "without the bug it holds");
         assert!(small.as_test().contains("#[test]"));
         assert!(small.plan.faults.chances.is_empty(), "what struck is certain");
+        assert_eq!(
+            (small.size.faults, small.size.events),
+            (1, 1),
+            "the first event and its handler are enough"
+        );
         assert_eq!(
             small.size.faults as usize,
             small.plan.faults.certain.len() + small.plan.faults.strokes.len()

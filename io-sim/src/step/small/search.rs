@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
     fn run(&mut self, bug: Option<Planted>) {
         let Scope { swaps, late, faults, .. } = *self.scope;
         self.follow(begun(self.scope, bug, Detail::Hashes), Budget { swaps, late, faults }, 0);
-        while self.survey.found.is_none() && self.branch() {}
+        while self.survey.found.is_none() && self.survey.is_whole && self.branch() {}
     }
 
     /// Follows the usual order from here, and leaves forks behind.
