@@ -24,13 +24,13 @@ const DOWN: Duration = Duration::from_secs(1);
 /// What is tried with every change.
 #[must_use]
 pub fn quick() -> Vec<Scope> {
-    vec![orders(1), one_fault(0), lateness(0, 1)]
+    vec![orders(1), every_order(), one_fault(0), lateness(0, 1)]
 }
 
 /// What takes minutes.
 #[must_use]
 pub fn large() -> Vec<Scope> {
-    vec![orders(3), one_fault(1), lateness(1, 1), two_faults(), every_order()]
+    vec![orders(3), every_order(), one_fault(1), lateness(1, 1), two_faults()]
 }
 
 /// The usual order with so many things out of turn.

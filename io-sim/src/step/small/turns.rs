@@ -22,7 +22,7 @@ pub(super) enum Choice {
 impl World {
     /// Whether faults may strike.
     pub(super) fn is_active(&self) -> bool {
-        self.stage == Stage::Active
+        self.stage == Stage::Active && self.now < self.plan.quiet_at
     }
 
     /// What could happen next; what would if nobody meddled comes first, and time goes on last.
