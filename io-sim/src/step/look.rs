@@ -186,8 +186,8 @@ impl World {
                 let outcome = if connection.is_some() { "has" } else { "is refused" };
                 format!("{life} {outcome} a connection to broker {broker}")
             }
-            Delivery::Request { connection, request, .. } => {
-                format!("request between {}: {}", between(*connection), watch::name(request))
+            Delivery::Request { connection, letter } => {
+                format!("request between {}: {}", between(*connection), watch::name(&letter.request))
             }
             Delivery::Answer { connection, .. } => format!("answer between {}", between(*connection)),
             Delivery::ClientGone { connection } => {
