@@ -212,6 +212,17 @@ impl Facts {
             .map(|(number, _)| number)
     }
 
+    /// The handlers of a group that a deploy leaves, in order: the n-th is there if the n-th bit is set, counted from the
+    /// lowest and round again after the last. All of them, if none would be left.
+    #[must_use]
+    pub fn deployed(&self, group: GroupNo, handlers: u16) -> Vec<HandlerNo> {
+        let of_group = self.numbered_handlers().filter(|(_, handler)| handler.group == group);
+        let all: Vec<_> = of_group.map(|(number, _)| number).collect();
+        let left = all.iter().enumerate().filter(|(nth, _)| handlers >> (nth % 16) & 1 == 1);
+        let left: Vec<_> = left.map(|(_, number)| *number).collect();
+        if left.is_empty() { all } else { left }
+    }
+
     /// The name of a handler with its group's.
     #[must_use]
     pub fn handler_name(&self, handler: HandlerNo) -> String {

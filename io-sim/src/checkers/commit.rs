@@ -116,9 +116,7 @@ impl Commits {
                 at()
             ));
         }
-        let runs =
-            |handler: &HandlerNo| ledger.process(commit.life).is_none_or(|p| p.handlers.contains(handler));
-        for handler in facts.handlers_of(commit.group, commit.place.topic).filter(runs) {
+        for handler in ledger.run_by(commit.life, commit.group, commit.place.topic) {
             let open = |offset: &Offset| {
                 let record = ledger.log(commit.place).and_then(|log| log.record(*offset));
                 record.is_some_and(|record| !record.destroyed)
@@ -214,6 +212,20 @@ mod tests {
         story.sent_and_logged(1, Some(2), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn a_process_answers_for_its_own_handlers_and_not_for_what_others_passed_over() {
+        let mut story = two_records();
+        story.deployed_without(0);
+        story.committed(1, 0, 1, &[]);
+        story.assigned(2, 1);
+        let mut too_far = story.clone();
+        story.handled(1, 1, RunEnd::Done);
+        story.committed(2, 1, 2, &[]);
+        story.holds(Law::CommitSafety, 2);
+        too_far.committed(2, 1, 2, &[]);
+        too_far.breaks(Law::CommitSafety, "while 1 was not settled by billing/charge");
     }
 
     #[test]

@@ -250,6 +250,12 @@ impl Story {
         self.record(Happening::LifeEnded { life: life(process), end: End::Stopped { clean: true } });
     }
 
+    /// A process goes on without its handler.
+    pub(super) fn deployed_without(&mut self, process: u16) {
+        let handlers = [].into();
+        self.record(Happening::LifeBegan { life: life(process), service: ServiceNo(0), handlers });
+    }
+
     pub(super) fn quiet(&mut self) {
         self.record(Happening::Quiet);
     }

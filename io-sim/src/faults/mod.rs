@@ -140,6 +140,8 @@ pub enum Family {
     FailingHandlers,
     /// Handlers panic.
     PanickingHandlers,
+    /// Services are rolled out with other handlers.
+    Deploys,
 }
 
 impl Family {
@@ -171,6 +173,7 @@ impl Family {
         Self::SlowHandlers,
         Self::FailingHandlers,
         Self::PanickingHandlers,
+        Self::Deploys,
     ];
 
     /// What faults of this family cost.
@@ -203,6 +206,9 @@ impl Family {
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
             // A commit on a connection that was given up may come late and take the stored position back for a while.
             Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
+            // A handler that joins is not owed what was committed without it, and what a settled set says counts for nobody
+            // but the handlers that it was written for. The laws know who committed what.
+            Self::Deploys => (Destroys::Nothing, &[], Heals::InTime),
             // Until its session is over an evicted member does not know.
             Self::Evictions => (Destroys::Nothing, &[Law::OneOwner], Heals::AtOnce),
             Self::DatabaseConnections
@@ -398,6 +404,17 @@ pub enum Stroke {
         /// How long.
         lasting: Duration,
     },
+    /// A service is rolled out: its processes stop one after another and come again with other handlers, so that old and
+    /// new are in one group meanwhile.
+    Deploy {
+        /// The group whose handlers they run.
+        group: u16,
+        /// Which of the group's handlers they run from then on; see
+        /// [`Facts::deployed`](crate::history::Facts::deployed).
+        handlers: u16,
+        /// How long after one process the next is asked to stop.
+        every: Duration,
+    },
 }
 
 impl Stroke {
@@ -420,6 +437,7 @@ impl Stroke {
             Self::Evict { .. } => Family::Evictions,
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,
             Self::EmptyPool { .. } => Family::Pool,
+            Self::Deploy { .. } => Family::Deploys,
         }
     }
 }

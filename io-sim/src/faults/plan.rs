@@ -85,6 +85,9 @@ impl fmt::Display for Stroke {
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
             Self::RestartDatabase { down } => write!(f, "restart-database down {}", Span(down)),
             Self::EmptyPool { lasting } => write!(f, "empty-pool for {}", Span(lasting)),
+            Self::Deploy { group, handlers, every } => {
+                write!(f, "deploy group {group} handlers {handlers} every {}", Span(every))
+            }
         }
     }
 }
@@ -147,6 +150,9 @@ fn stroke(words: &[&str]) -> Result<Stroke, Option<&'static str>> {
         }
         ["restart-database", "down", down] => Stroke::RestartDatabase { down: span(down)? },
         ["empty-pool", "for", lasting] => Stroke::EmptyPool { lasting: span(lasting)? },
+        ["deploy", "group", group, "handlers", handlers, "every", every] => {
+            Stroke::Deploy { group: number(group)?, handlers: number(handlers)?, every: span(every)? }
+        }
         _ => return Err(None),
     })
 }
@@ -192,6 +198,7 @@ mod tests {
             Stroke::Evict { group: 1, member: 2 },
             Stroke::RestartDatabase { down: odd },
             Stroke::EmptyPool { lasting: odd },
+            Stroke::Deploy { group: 1, handlers: 5, every: odd },
         ] {
             let mut plan = FaultPlan::none(Seed(1));
             plan.strokes.push((Time::from_millis(1_500), stroke));

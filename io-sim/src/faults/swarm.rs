@@ -29,6 +29,7 @@ pub const STROKES: &[Family] = &[
     Family::Evictions,
     Family::DatabaseRestarts,
     Family::Pool,
+    Family::Deploys,
 ];
 
 /// After how long a follower that does not copy is out of the in-sync set. Short, so that its leader soon acknowledges
@@ -141,7 +142,16 @@ fn add_strokes(plan: &mut FaultPlan, family: Family, stream: Stream, shape: &Sha
     for nth in 0..count {
         let mut draw = stream.nth(nth);
         let at = moment(&mut draw, plan.weather, shape.active);
-        plan.strokes.push((at, stroke(family, &mut draw, shape)));
+        let drawn = stroke(family, &mut draw, shape);
+        plan.strokes.push((at.min(latest(drawn, nth)), drawn));
+    }
+}
+
+/// Not after this: a first deploy may be before everything, so that handlers join that never were there.
+const fn latest(stroke: Stroke, nth: u64) -> Time {
+    match stroke {
+        Stroke::Deploy { every, .. } if nth == 0 && every.is_zero() => Time::ZERO,
+        _ => Time::MAX,
     }
 }
 
@@ -198,6 +208,11 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },
         Family::Pool => Stroke::EmptyPool { lasting },
+        Family::Deploys => {
+            let handlers = (draw.bits() | draw.bits()) as u16;
+            let every = if draw.once_in(2) { Duration::ZERO } else { lasting / 4 };
+            Stroke::Deploy { group, handlers, every }
+        }
         _ if draw.once_in(2) => Stroke::CrashOwner { partition, down: lasting / 2 },
         _ => Stroke::Crash { process, down: lasting / 2 },
     }

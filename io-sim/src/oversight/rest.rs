@@ -90,7 +90,7 @@ fn lag(
     let facts = world.facts();
     let ledger = world.ledger();
     let Some(log) = ledger.log(place) else { return };
-    if facts.handlers_of(number, place.topic).next().is_none() {
+    if !facts.handlers_of(number, place.topic).any(|handler| ledger.is_run(handler)) {
         return;
     }
     // What was destroyed may be open for ever if it was read before, and blocks.

@@ -15,7 +15,7 @@ use super::store::Key;
 use super::world::{Todo, World};
 use crate::faults::Chance;
 use crate::history::{
-    CallNo, EventNo, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo, TxNo,
+    CallNo, EventNo, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TxNo,
 };
 use crate::seed::Draw;
 use crate::trace::Kind;
@@ -61,6 +61,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Whether it waits for a connection since before then, and may do so although there are enough now.
+    pub(super) fn waits_since_before(&self, at: Time) -> bool {
+        matches!(self.phase, Phase::Begin | Phase::GiveUp) && self.began < at
+    }
+
     /// What it waits for.
     pub(super) const fn phase_name(&self) -> &'static str {
         match self.phase {
@@ -241,6 +246,10 @@ impl World {
     fn run_handler(&mut self, process: usize, id: CallId, mut call: Call) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         for ready in &call.events {
+            let present = self.processes[process].present.as_ref();
+            let Some(topic) = present.and_then(|present| present.topics.get(ready.topic).copied()) else {
+                continue;
+            };
             self.next_run += 1;
             let run = RunNo(self.next_run);
             call.runs.push(run);
@@ -249,7 +258,7 @@ impl World {
                 call: call.number,
                 life,
                 handler: call.handler,
-                place: Place { topic: TopicNo(ready.topic as u16), partition: ready.partition },
+                place: Place { topic, partition: ready.partition },
                 offset: Offset(ready.record.offset.0),
                 event: ready.record.event,
                 attempt: ready.attempt.get(),

@@ -133,6 +133,8 @@ bugs! {
     MetadataCutNear B "metadata-cut-at-the-near-end",
     /// A position with metadata is taken for the last event, not the next.
     PositionSkipsOne B "position-skips-one",
+    /// What is settled is taken to be settled for whatever handlers there are.
+    SettledForOthers B "settled-set-of-other-handlers",
     /// Nothing is committed any more after a few failures.
     CommitsEnd B "commits-end-after-failures",
     /// A partition that returns gets no fetch credit.
@@ -306,6 +308,13 @@ impl World {
                             if let Some(old) = self.scratch.committed.get(&(process, at.clone())) {
                                 position.offset = *old;
                                 position.metadata = "".into();
+                            }
+                        }
+                        Planted::SettledForOthers => {
+                            let runs = decode::settled(&position.metadata, position.offset);
+                            if !runs.is_empty() {
+                                position.metadata =
+                                    self.encoded(&at.topic, position.offset, runs.to_vec(), process);
                             }
                         }
                         Planted::PositionSkipsOne if !position.metadata.is_empty() => {

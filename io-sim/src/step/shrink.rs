@@ -230,6 +230,7 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::StallReplica { lasting: span, .. }
         | Stroke::ElectUnclean { behind: span, .. }
         | Stroke::Recreate { gone: span, .. }
+        | Stroke::Deploy { every: span, .. }
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
         | Stroke::MoveLeader { .. }

@@ -12,7 +12,7 @@ use super::process::{Brain, Inlet, Role};
 use super::world::{PATIENCE, Stage, Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::faults::Stroke;
-use crate::history::{End, Happening, Place, TopicNo};
+use crate::history::{End, Happening, Place, ServiceNo, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::Asking;
 use crate::oversight::{Oversight, logs};
@@ -115,8 +115,30 @@ impl World {
             Stroke::EmptyPool { lasting } => {
                 self.store.empty_until = self.store.empty_until.max(now + lasting);
             }
+            Stroke::Deploy { group, handlers, every } => {
+                let group = group % self.deployed.len() as u16;
+                self.deployed[usize::from(group)] = handlers;
+                let is_its = |number: &u16| {
+                    self.processes[usize::from(*number)].role == Role::Service(ServiceNo(group))
+                };
+                let turns: Vec<_> = (0..processes).filter(is_its).collect();
+                for (nth, number) in (0..).zip(turns) {
+                    self.plan_at(now + every * nth, Todo::Deploy(number));
+                }
+            }
             // Nobody owns the partition; machines read no wall clock.
             Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::JumpClock { .. } => {}
+        }
+    }
+
+    /// A process's turn in the last deploy of its group.
+    pub(super) fn deploy(&mut self, number: u16) {
+        let place = usize::from(number);
+        let Role::Service(service) = self.processes[place].role else { return };
+        let process = &mut self.processes[place];
+        process.deployed = self.deployed[usize::from(service.0)];
+        if process.present.as_ref().is_some_and(|present| present.deployed != process.deployed) {
+            self.ask_to_stop(place);
         }
     }
 
@@ -235,6 +257,7 @@ impl World {
                     logs::replicate(self, broker, place, true);
                 }
                 Todo::CreateTopic(topic) => self.create_topic(topic),
+                Todo::Deploy(process) => self.deploy(process),
                 Todo::Call(..)
                 | Todo::Produce(_)
                 | Todo::StopNow(_)
