@@ -460,6 +460,15 @@ pub enum Happening {
         /// When it was sent: one that was held up on its way may be older than what came before.
         sent: Time,
     },
+    /// Somebody who is no member set a group's position, or deleted it, or changed its metadata.
+    PositionSet {
+        /// The group.
+        group: GroupNo,
+        /// The partition.
+        place: Place,
+        /// The next offset to read; `None` if there is none any more.
+        offset: Option<Offset>,
+    },
     /// A handler was handed an event.
     RunBegan {
         /// The run.

@@ -80,6 +80,12 @@ impl Checker for Commits {
                 tested.count(Law::Epochs);
                 self.is_owners(ledger, &commit)
             }
+            Happening::PositionSet { group, place, offset } => {
+                // What members commit from here on goes on from there.
+                let offset = offset.unwrap_or_default();
+                self.stored.insert((*group, *place), Stored { offset, highest: offset });
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -212,6 +218,25 @@ mod tests {
         story.sent_and_logged(1, Some(2), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn what_others_set_may_lie_lower_and_members_go_on_from_there() {
+        for set in [None, Some(0)] {
+            let mut story = two_records();
+            story.handled(0, 0, RunEnd::Done);
+            story.handled(0, 1, RunEnd::Done);
+            story.committed(1, 0, 2, &[]);
+            let mut by_itself = story.clone();
+            by_itself.committed(1, 0, 1, &[]);
+            by_itself.breaks(Law::Epochs, "after 2 had been committed");
+            story.set_from_outside(set);
+            story.committed(1, 0, 1, &[]);
+            let mut back = story.clone();
+            story.holds(Law::Epochs, 2);
+            back.committed(1, 0, 0, &[]);
+            back.breaks(Law::Epochs, "after 1 had been committed");
+        }
     }
 
     #[test]

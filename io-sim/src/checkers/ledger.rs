@@ -1,7 +1,7 @@
 //! What is true so far, as far as several checkers need it: which records there are, and what became of each for each
 //! handler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evenkeel_core::model::{Offset, OnFailure, Ordering, Time};
@@ -159,6 +159,8 @@ pub struct Ledger {
     claimed: BTreeMap<EventNo, Vec<HandlerNo>>,
     runs: BTreeMap<RunNo, Run>,
     processes: BTreeMap<Life, Process>,
+    /// Positions that somebody else set, and nobody committed since.
+    set_by_others: BTreeSet<(GroupNo, Place)>,
     quiet: bool,
 }
 
@@ -174,6 +176,7 @@ impl Ledger {
             claimed: BTreeMap::new(),
             runs: BTreeMap::new(),
             processes: BTreeMap::new(),
+            set_by_others: BTreeSet::new(),
             quiet: false,
         }
     }
@@ -201,6 +204,12 @@ impl Ledger {
     #[must_use]
     pub fn was_cut(&self, place: Place) -> bool {
         self.logs.get(&place).is_some_and(|log| log.was_cut)
+    }
+
+    /// Whether a group's position is one that somebody else set, of which its members do not know.
+    #[must_use]
+    pub fn is_set_by_others(&self, group: GroupNo, place: Place) -> bool {
+        self.set_by_others.contains(&(group, place))
     }
 
     /// All partitions with records.
@@ -398,7 +407,11 @@ impl Ledger {
             }
             Happening::Quiet => self.quiet = true,
             Happening::Committed { group, place, life, offset, outcome: Ok(()), .. } => {
+                self.set_by_others.remove(&(*group, *place));
                 self.committed(*group, *place, *life, *offset);
+            }
+            Happening::PositionSet { group, place, .. } => {
+                self.set_by_others.insert((*group, *place));
             }
             Happening::StopAsked { .. }
             | Happening::SendEnded { .. }

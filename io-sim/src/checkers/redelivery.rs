@@ -91,6 +91,12 @@ impl Checker for Redelivery {
                 let position = Position { offset: *offset, beyond: Arc::clone(settled), handlers };
                 self.stored.insert((*group, *place), position);
             }
+            Happening::PositionSet { group, place, .. } => {
+                // Whoever asks once more may be told less than before.
+                for ((_, of, at), member) in &mut self.members {
+                    member.at_work |= of == group && at == place;
+                }
+            }
             Happening::RunBegan { run, life, handler, place, offset, .. } if !ledger.was_cut(*place) => {
                 self.runs.insert(*run, (*life, *handler, *place, *offset));
                 let facts = ledger.facts();
@@ -245,6 +251,20 @@ mod tests {
         story.served(0, 1, &[]);
         story.handled(0, 0, RunEnd::Done);
         story.holds(Law::Redelivery, 1);
+    }
+
+    #[test]
+    fn an_answer_after_the_position_was_set_back_counts_although_no_work_was_done() {
+        let mut story = two_records();
+        story.served(0, 1, &[]);
+        let mut told_once = story.clone();
+        story.set_from_outside(Some(0));
+        story.served(0, 0, &[]);
+        story.handled(0, 0, RunEnd::Done);
+        story.holds(Law::Redelivery, 1);
+        told_once.set_from_outside(Some(0));
+        told_once.handled(0, 0, RunEnd::Done);
+        told_once.breaks(Law::Redelivery, "which the position it began with says is settled");
     }
 
     #[test]

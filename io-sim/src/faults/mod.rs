@@ -142,6 +142,10 @@ pub enum Family {
     PanickingHandlers,
     /// Services are rolled out with other handlers.
     Deploys,
+    /// Topics get more partitions.
+    Growth,
+    /// Stored positions are lost, set back, or have their metadata damaged.
+    Positions,
 }
 
 impl Family {
@@ -174,6 +178,8 @@ impl Family {
         Self::FailingHandlers,
         Self::PanickingHandlers,
         Self::Deploys,
+        Self::Growth,
+        Self::Positions,
     ];
 
     /// What faults of this family cost.
@@ -206,6 +212,8 @@ impl Family {
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
             // A commit on a connection that was given up may come late and take the stored position back for a while.
             Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
+            // Members do not know of it: the position stays where it was set until they have something new to commit.
+            Self::Positions => (Destroys::Nothing, &[Law::Epochs, Law::Liveness], Heals::AtOnce),
             // A handler that joins is not owed what was committed without it, and what a settled set says counts for nobody
             // but the handlers that it was written for. The laws know who committed what.
             Self::Deploys => (Destroys::Nothing, &[], Heals::InTime),
@@ -219,6 +227,7 @@ impl Family {
             | Self::Coordinators
             | Self::Commits
             | Self::Acknowledgements
+            | Self::Growth
             | Self::SlowHandlers
             | Self::FailingHandlers
             | Self::PanickingHandlers => (Destroys::Nothing, &[], Heals::AtOnce),
@@ -415,6 +424,39 @@ pub enum Stroke {
         /// How long after one process the next is asked to stop.
         every: Duration,
     },
+    /// A topic gets more partitions, and some of its keys move to them.
+    Grow {
+        /// A partition of it, counted over all topics.
+        partition: u16,
+        /// How many more.
+        by: u16,
+    },
+    /// A group's position in a partition is lost, as if it had expired.
+    ForgetPosition {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+    },
+    /// A group's position in a partition is set to an older one by hand, and bears no metadata.
+    SetBack {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// By how many offsets, but not before the log's beginning.
+        by: u16,
+    },
+    /// The metadata of a group's position in a partition is replaced by somebody else's, torn, or damaged.
+    SpoilMetadata {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// 0 puts a foreign text there, 1 tears its end off, from 2 on the character of that number is another, counted
+        /// round.
+        how: u16,
+    },
 }
 
 impl Stroke {
@@ -438,6 +480,10 @@ impl Stroke {
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,
             Self::EmptyPool { .. } => Family::Pool,
             Self::Deploy { .. } => Family::Deploys,
+            Self::Grow { .. } => Family::Growth,
+            Self::ForgetPosition { .. } | Self::SetBack { .. } | Self::SpoilMetadata { .. } => {
+                Family::Positions
+            }
         }
     }
 }

@@ -88,6 +88,16 @@ impl fmt::Display for Stroke {
             Self::Deploy { group, handlers, every } => {
                 write!(f, "deploy group {group} handlers {handlers} every {}", Span(every))
             }
+            Self::Grow { partition, by } => write!(f, "grow topic of partition {partition} by {by}"),
+            Self::ForgetPosition { group, partition } => {
+                write!(f, "forget-position group {group} partition {partition}")
+            }
+            Self::SetBack { group, partition, by } => {
+                write!(f, "set-back group {group} partition {partition} by {by}")
+            }
+            Self::SpoilMetadata { group, partition, how } => {
+                write!(f, "spoil-metadata group {group} partition {partition} how {how}")
+            }
         }
     }
 }
@@ -153,6 +163,18 @@ fn stroke(words: &[&str]) -> Result<Stroke, Option<&'static str>> {
         ["deploy", "group", group, "handlers", handlers, "every", every] => {
             Stroke::Deploy { group: number(group)?, handlers: number(handlers)?, every: span(every)? }
         }
+        ["grow", "topic", "of", "partition", partition, "by", by] => {
+            Stroke::Grow { partition: number(partition)?, by: number(by)? }
+        }
+        ["forget-position", "group", group, "partition", partition] => {
+            Stroke::ForgetPosition { group: number(group)?, partition: number(partition)? }
+        }
+        ["set-back", "group", group, "partition", partition, "by", by] => {
+            Stroke::SetBack { group: number(group)?, partition: number(partition)?, by: number(by)? }
+        }
+        ["spoil-metadata", "group", group, "partition", partition, "how", how] => {
+            Stroke::SpoilMetadata { group: number(group)?, partition: number(partition)?, how: number(how)? }
+        }
         _ => return Err(None),
     })
 }
@@ -199,6 +221,10 @@ mod tests {
             Stroke::RestartDatabase { down: odd },
             Stroke::EmptyPool { lasting: odd },
             Stroke::Deploy { group: 1, handlers: 5, every: odd },
+            Stroke::Grow { partition: 3, by: 2 },
+            Stroke::ForgetPosition { group: 1, partition: 3 },
+            Stroke::SetBack { group: 1, partition: 3, by: 40 },
+            Stroke::SpoilMetadata { group: 1, partition: 3, how: 17 },
         ] {
             let mut plan = FaultPlan::none(Seed(1));
             plan.strokes.push((Time::from_millis(1_500), stroke));

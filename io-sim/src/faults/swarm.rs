@@ -30,6 +30,8 @@ pub const STROKES: &[Family] = &[
     Family::DatabaseRestarts,
     Family::Pool,
     Family::Deploys,
+    Family::Growth,
+    Family::Positions,
 ];
 
 /// After how long a follower that does not copy is out of the in-sync set. Short, so that its leader soon acknowledges
@@ -213,6 +215,12 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
             let every = if draw.once_in(2) { Duration::ZERO } else { lasting / 4 };
             Stroke::Deploy { group, handlers, every }
         }
+        Family::Growth => Stroke::Grow { partition, by: draw.between(1, 2) as u16 },
+        Family::Positions => match draw.below(3) {
+            0 => Stroke::ForgetPosition { group, partition },
+            1 => Stroke::SetBack { group, partition, by: draw.log_uniform(1, 50) as u16 },
+            _ => Stroke::SpoilMetadata { group, partition, how: draw.below(60) as u16 },
+        },
         _ if draw.once_in(2) => Stroke::CrashOwner { partition, down: lasting / 2 },
         _ => Stroke::Crash { process, down: lasting / 2 },
     }

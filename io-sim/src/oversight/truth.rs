@@ -19,6 +19,8 @@ pub(crate) struct Truth {
     owners: BTreeMap<(GroupNo, Place), Life>,
     /// Up to where each log was told.
     told: BTreeMap<Place, Offset>,
+    /// How many partitions topics have that got more.
+    grown: BTreeMap<TopicNo, u32>,
 }
 
 impl Truth {
@@ -54,6 +56,19 @@ impl Truth {
     /// Who owns a partition, in the first group that has it.
     pub(crate) fn owner(&self, place: Place) -> Option<Life> {
         self.owners.iter().find(|((_, at), _)| *at == place).map(|(_, life)| *life)
+    }
+
+    /// How many partitions a topic has that got more than it began with.
+    pub(crate) fn grown(&self, topic: TopicNo) -> Option<u32> {
+        self.grown.get(&topic).copied()
+    }
+
+    /// A topic has so many partitions now; `None` if as many as it began with.
+    pub(crate) fn grow(&mut self, topic: TopicNo, partitions: Option<u32>) {
+        match partitions {
+            Some(partitions) => self.grown.insert(topic, partitions),
+            None => self.grown.remove(&topic),
+        };
     }
 
     /// Up to where a log was told.

@@ -235,6 +235,10 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         Stroke::JumpClock { .. }
         | Stroke::MoveLeader { .. }
         | Stroke::Trim { .. }
+        | Stroke::Grow { .. }
+        | Stroke::ForgetPosition { .. }
+        | Stroke::SetBack { .. }
+        | Stroke::SpoilMetadata { .. }
         | Stroke::MoveCoordinator { .. }
         | Stroke::Evict { .. } => {}
     }

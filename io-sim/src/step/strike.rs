@@ -12,10 +12,10 @@ use super::process::{Brain, Inlet, Role};
 use super::world::{PATIENCE, Stage, Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::faults::Stroke;
-use crate::history::{End, Happening, Place, ServiceNo, TopicNo};
+use crate::history::{End, GroupNo, Happening, Place, ServiceNo, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::Asking;
-use crate::oversight::{Oversight, logs};
+use crate::oversight::{Oversight, logs, positions};
 use crate::trace::Kind;
 
 const STROKE: Kind = Kind::new("FAULT");
@@ -126,6 +126,22 @@ impl World {
                     self.plan_at(now + every * nth, Todo::Deploy(number));
                 }
             }
+            Stroke::Grow { partition, by } => {
+                let topic = self.place(partition).topic;
+                logs::grow(self, topic, by.into());
+            }
+            Stroke::ForgetPosition { group, partition } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::forget(self, group, place);
+            }
+            Stroke::SetBack { group, partition, by } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::set_back(self, group, place, by);
+            }
+            Stroke::SpoilMetadata { group, partition, how } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::spoil(self, group, place, how);
+            }
             // Nobody owns the partition; machines read no wall clock.
             Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::JumpClock { .. } => {}
         }
@@ -140,6 +156,10 @@ impl World {
         if process.present.as_ref().is_some_and(|present| present.deployed != process.deployed) {
             self.ask_to_stop(place);
         }
+    }
+
+    fn group(&self, number: u16) -> GroupNo {
+        GroupNo(number % self.facts.groups.len() as u16)
     }
 
     fn group_name(&self, group: u16) -> Arc<str> {

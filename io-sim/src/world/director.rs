@@ -22,7 +22,7 @@ use crate::faults::plan::FaultPlan;
 use crate::history::{End, GroupNo, Happening, Life, Place, ServiceNo, TopicFacts, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::{self, Asking};
-use crate::oversight::{Oversight, logs};
+use crate::oversight::{Oversight, logs, positions};
 use crate::seed::Seed;
 use crate::trace::Kind;
 
@@ -426,6 +426,19 @@ impl Director {
                     self.plan_at(now + every * nth, Todo::Deploy(number));
                 }
             }
+            Stroke::Grow { partition, by } => {
+                let topic = self.place(partition).topic;
+                logs::grow(&mut *self.shared.lock(), topic, by.into());
+            }
+            Stroke::ForgetPosition { group, partition } => {
+                positions::forget(&mut *self.shared.lock(), self.group(group), self.place(partition));
+            }
+            Stroke::SetBack { group, partition, by } => {
+                positions::set_back(&mut *self.shared.lock(), self.group(group), self.place(partition), by);
+            }
+            Stroke::SpoilMetadata { group, partition, how } => {
+                positions::spoil(&mut *self.shared.lock(), self.group(group), self.place(partition), how);
+            }
             // Nobody owns the partition.
             Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
         }
@@ -453,6 +466,10 @@ impl Director {
             }
             (stroke, _) => stroke,
         }
+    }
+
+    fn group(&self, number: u16) -> GroupNo {
+        GroupNo(number % self.scenario.facts.groups.len() as u16)
     }
 
     /// A partition by its number over all topics.
