@@ -94,7 +94,7 @@ pub enum Family {
     Pauses,
     /// Processes are asked to stop and come again.
     Stops,
-    /// Wall clocks jump.
+    /// Wall clocks jump, drift and stand still.
     Clocks,
     /// Requests and replies are lost.
     Loss,
@@ -146,6 +146,8 @@ pub enum Family {
     Growth,
     /// Stored positions are lost, set back, or have their metadata damaged.
     Positions,
+    /// Brokers go by an old map of the cluster.
+    Metadata,
 }
 
 impl Family {
@@ -180,6 +182,7 @@ impl Family {
         Self::Deploys,
         Self::Growth,
         Self::Positions,
+        Self::Metadata,
     ];
 
     /// What faults of this family cost.
@@ -190,9 +193,12 @@ impl Family {
             Self::Crashes => (Destroys::Memory, &[], Heals::InTime),
             // A zombie does not know yet that it is no owner, and may take longer over a call than its limit.
             Self::Pauses => (Destroys::Nothing, &[Law::OneOwner, Law::Attempts], Heals::InTime),
-            Self::Stops | Self::Isolation | Self::Pool | Self::Brokers | Self::Replication => {
-                (Destroys::Nothing, &[], Heals::InTime)
-            }
+            Self::Stops
+            | Self::Isolation
+            | Self::Pool
+            | Self::Brokers
+            | Self::Replication
+            | Self::Metadata => (Destroys::Nothing, &[], Heals::InTime),
             // Of the partition that was cut. That nothing of what is left is lost is judged all the same.
             Self::UncleanElections | Self::Recreations => (
                 Destroys::Records,
@@ -457,6 +463,28 @@ pub enum Stroke {
         /// round.
         how: u16,
     },
+    /// A broker describes the cluster as it was when this began: leaders, partitions, topics, brokers. It learns nothing
+    /// new meanwhile, unless it is started again.
+    StaleMetadata {
+        /// Which.
+        broker: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A process's wall clock runs faster from then on, or slower.
+    DriftClock {
+        /// Which.
+        process: u16,
+        /// By how many microseconds a second.
+        ppm: i32,
+    },
+    /// A process's wall clock stands still, and then shows the right time again.
+    FreezeClock {
+        /// Which.
+        process: u16,
+        /// How long.
+        lasting: Duration,
+    },
 }
 
 impl Stroke {
@@ -467,7 +495,7 @@ impl Stroke {
             Self::Crash { .. } | Self::CrashOwner { .. } => Family::Crashes,
             Self::Pause { .. } | Self::PauseOwner { .. } => Family::Pauses,
             Self::Stop { .. } => Family::Stops,
-            Self::JumpClock { .. } => Family::Clocks,
+            Self::JumpClock { .. } | Self::DriftClock { .. } | Self::FreezeClock { .. } => Family::Clocks,
             Self::IsolateBroker { .. } | Self::IsolateProcess { .. } | Self::Cut { .. } => Family::Isolation,
             Self::KillBroker { .. } => Family::Brokers,
             Self::StallReplica { .. } => Family::Replication,
@@ -481,6 +509,7 @@ impl Stroke {
             Self::EmptyPool { .. } => Family::Pool,
             Self::Deploy { .. } => Family::Deploys,
             Self::Grow { .. } => Family::Growth,
+            Self::StaleMetadata { .. } => Family::Metadata,
             Self::ForgetPosition { .. } | Self::SetBack { .. } | Self::SpoilMetadata { .. } => {
                 Family::Positions
             }

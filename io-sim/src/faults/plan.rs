@@ -98,6 +98,13 @@ impl fmt::Display for Stroke {
             Self::SpoilMetadata { group, partition, how } => {
                 write!(f, "spoil-metadata group {group} partition {partition} how {how}")
             }
+            Self::StaleMetadata { broker, lasting } => {
+                write!(f, "stale-metadata broker {broker} for {}", Span(lasting))
+            }
+            Self::DriftClock { process, ppm } => write!(f, "drift-clock process {process} by {ppm}ppm"),
+            Self::FreezeClock { process, lasting } => {
+                write!(f, "freeze-clock process {process} for {}", Span(lasting))
+            }
         }
     }
 }
@@ -175,6 +182,17 @@ fn stroke(words: &[&str]) -> Result<Stroke, Option<&'static str>> {
         ["spoil-metadata", "group", group, "partition", partition, "how", how] => {
             Stroke::SpoilMetadata { group: number(group)?, partition: number(partition)?, how: number(how)? }
         }
+        ["stale-metadata", "broker", broker, "for", lasting] => {
+            Stroke::StaleMetadata { broker: number(broker)?, lasting: span(lasting)? }
+        }
+        ["drift-clock", "process", process, "by", ppm] => {
+            let ppm =
+                ppm.strip_suffix("ppm").ok_or("a drift is written in parts of a million, like -20000ppm")?;
+            Stroke::DriftClock { process: number(process)?, ppm: number(ppm)? }
+        }
+        ["freeze-clock", "process", process, "for", lasting] => {
+            Stroke::FreezeClock { process: number(process)?, lasting: span(lasting)? }
+        }
         _ => return Err(None),
     })
 }
@@ -225,6 +243,9 @@ mod tests {
             Stroke::ForgetPosition { group: 1, partition: 3 },
             Stroke::SetBack { group: 1, partition: 3, by: 40 },
             Stroke::SpoilMetadata { group: 1, partition: 3, how: 17 },
+            Stroke::StaleMetadata { broker: 1, lasting: odd },
+            Stroke::DriftClock { process: 1, ppm: -20_000 },
+            Stroke::FreezeClock { process: 1, lasting: odd },
         ] {
             let mut plan = FaultPlan::none(Seed(1));
             plan.strokes.push((Time::from_millis(1_500), stroke));

@@ -32,6 +32,7 @@ pub const STROKES: &[Family] = &[
     Family::Deploys,
     Family::Growth,
     Family::Positions,
+    Family::Metadata,
 ];
 
 /// After how long a follower that does not copy is out of the in-sync set. Short, so that its leader soon acknowledges
@@ -191,7 +192,15 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::Stops => Stroke::Stop { process, down: lasting / 10 },
         Family::Clocks => {
             let by = draw.log_uniform(1_000, 3_600_000_000) as i64;
-            Stroke::JumpClock { process, by_micros: if draw.once_in(2) { by } else { -by } }
+            let is_ahead = draw.once_in(2);
+            match draw.below(4) {
+                0 => {
+                    let ppm = draw.log_uniform(10, 20_000) as i32;
+                    Stroke::DriftClock { process, ppm: if is_ahead { ppm } else { -ppm } }
+                }
+                1 => Stroke::FreezeClock { process, lasting },
+                _ => Stroke::JumpClock { process, by_micros: if is_ahead { by } else { -by } },
+            }
         }
         Family::Isolation => match draw.below(3) {
             0 => Stroke::IsolateBroker { broker, lasting },
@@ -214,6 +223,9 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
             let handlers = (draw.bits() | draw.bits()) as u16;
             let every = if draw.once_in(2) { Duration::ZERO } else { lasting / 4 };
             Stroke::Deploy { group, handlers, every }
+        }
+        Family::Metadata => {
+            Stroke::StaleMetadata { broker, lasting: Duration::from_millis(draw.log_uniform(100, 60_000)) }
         }
         Family::Growth => Stroke::Grow { partition, by: draw.between(1, 2) as u16 },
         Family::Positions => match draw.below(3) {

@@ -3,12 +3,14 @@
 //!
 //! - `truth` is what it knows, `watch` how it comes to know it; `decode` reads what members write, `telling` has words
 //!   for what happens.
-//! - `logs` cuts, trims, deletes, makes and grows them; `positions` loses and spoils what groups have stored; `rest` says what is not at rest.
+//! - `logs` cuts, trims, deletes, makes and grows them; `positions` loses and spoils what groups have stored; `stale`
+//!   lets brokers go by an old map; `rest` says what is not at rest.
 
 pub mod decode;
 pub(crate) mod logs;
 pub(crate) mod positions;
 pub(crate) mod rest;
+pub(crate) mod stale;
 pub(crate) mod telling;
 pub(crate) mod truth;
 pub(crate) mod watch;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use evenkeel_core::model::{Generation, Offset, PartitionId};
+use evenkeel_core::model::{BrokerId, Generation, Offset, PartitionId};
 use evenkeel_core::records::{self, Batches};
 
+use super::stale::Outdated;
 use crate::history::{EventNo, Facts, GroupNo, HandlerNo, Life, Place, Share, TopicNo};
 
 /// See the [module](self).
@@ -21,6 +22,8 @@ pub(crate) struct Truth {
     told: BTreeMap<Place, Offset>,
     /// How many partitions topics have that got more.
     grown: BTreeMap<TopicNo, u32>,
+    /// Brokers that go by an old map, and the map.
+    pub(crate) outdated: BTreeMap<BrokerId, Outdated>,
 }
 
 impl Truth {

@@ -134,7 +134,7 @@ bugs! {
     /// A position with metadata is taken for the last event, not the next.
     PositionSkipsOne B "position-skips-one",
     /// What is settled is taken to be settled for whatever handlers there are.
-    SettledForOthers B "settled-set-of-other-handlers",
+    SettledForOthers C "settled-set-of-other-handlers",
     /// A position whose metadata cannot be read is taken for the last event, not the next.
     UnreadableSkipsOne B "unreadable-metadata-skips-one",
     /// Nothing is committed any more after a few failures.

@@ -231,8 +231,11 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::ElectUnclean { behind: span, .. }
         | Stroke::Recreate { gone: span, .. }
         | Stroke::Deploy { every: span, .. }
+        | Stroke::StaleMetadata { lasting: span, .. }
+        | Stroke::FreezeClock { lasting: span, .. }
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
+        | Stroke::DriftClock { .. }
         | Stroke::MoveLeader { .. }
         | Stroke::Trim { .. }
         | Stroke::Grow { .. }

@@ -15,7 +15,7 @@ use crate::faults::Stroke;
 use crate::history::{End, GroupNo, Happening, Place, ServiceNo, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::Asking;
-use crate::oversight::{Oversight, logs, positions};
+use crate::oversight::{Oversight, logs, positions, stale};
 use crate::trace::Kind;
 
 const STROKE: Kind = Kind::new("FAULT");
@@ -142,8 +142,13 @@ impl World {
                 let (group, place) = (self.group(group), self.place(partition));
                 positions::spoil(self, group, place, how);
             }
-            // Nobody owns the partition; machines read no wall clock.
-            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::JumpClock { .. } => {}
+            Stroke::StaleMetadata { broker: number, lasting } => {
+                stale::begin(self, broker(number), now + lasting);
+            }
+            // Nobody owns the partition.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
+            // Machines read no wall clock.
+            Stroke::JumpClock { .. } | Stroke::DriftClock { .. } | Stroke::FreezeClock { .. } => {}
         }
     }
 
@@ -189,11 +194,15 @@ impl World {
         Place { topic, partition: PartitionId((number % numbers.partitions) as i32) }
     }
 
+    /// After how long all members have looked at the topics once more.
+    fn looks(&self) -> Duration {
+        Duration::from_millis(self.setup.numbers.watch) * 2 + CREATE_AGAIN
+    }
+
     /// Makes a topic that was deleted anew, as soon as there are brokers enough.
     pub(super) fn create_topic(&mut self, topic: TopicNo) {
         if logs::create_topics(self, |wanted| wanted == topic) {
-            let looks = Duration::from_millis(self.setup.numbers.watch) * 2 + CREATE_AGAIN;
-            self.unnoticed_until = self.now + looks;
+            self.unnoticed_until = self.now + self.looks();
         } else {
             self.plan_at(self.now + CREATE_AGAIN, Todo::CreateTopic(topic));
         }
@@ -265,6 +274,9 @@ impl World {
     /// All faults are over and healed.
     pub(super) fn fall_quiet(&mut self) {
         self.network.links.heal();
+        if stale::end_all(self) {
+            self.unnoticed_until = self.unnoticed_until.max(self.now + self.looks());
+        }
         self.store.down_until = self.store.down_until.min(self.now);
         self.store.empty_until = self.store.empty_until.min(self.now);
         for std::cmp::Reverse(due) in std::mem::take(&mut self.todo).into_sorted_vec().into_iter().rev() {

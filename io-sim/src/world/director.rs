@@ -22,7 +22,7 @@ use crate::faults::plan::FaultPlan;
 use crate::history::{End, GroupNo, Happening, Life, Place, ServiceNo, TopicFacts, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::{self, Asking};
-use crate::oversight::{Oversight, logs, positions};
+use crate::oversight::{Oversight, logs, positions, stale};
 use crate::seed::Seed;
 use crate::trace::Kind;
 
@@ -353,9 +353,16 @@ impl Director {
             }
             Stroke::JumpClock { process: number, by_micros } => {
                 let number = process(number);
-                let mut state = self.shared.lock();
-                let skew = state.skew.entry(number).or_default();
-                *skew = skew.saturating_add(by_micros);
+                self.shared.lock().clocks.entry(number).or_default().jump(by_micros);
+            }
+            Stroke::DriftClock { process: number, ppm } => {
+                self.shared.lock().clocks.entry(process(number)).or_default().drift(now, ppm);
+            }
+            Stroke::FreezeClock { process: number, lasting } => {
+                self.shared.lock().clocks.entry(process(number)).or_default().freeze(now, now + lasting);
+            }
+            Stroke::StaleMetadata { broker: number, lasting } => {
+                stale::begin(&mut *self.shared.lock(), broker(number), now + lasting);
             }
             Stroke::IsolateBroker { broker: number, lasting } => {
                 self.shared.lock().network.links.isolate_broker(broker(number), now + lasting);
@@ -488,6 +495,7 @@ impl Director {
         {
             let mut state = self.shared.lock();
             state.network.links.heal();
+            stale::end_all(&mut *state);
             state.sessions.empty_until = Time::ZERO;
         }
         for todo in std::mem::take(&mut self.todo).into_values() {
