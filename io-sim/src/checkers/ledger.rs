@@ -22,6 +22,8 @@ pub struct Standing {
     pub failed: bool,
     /// It was committed by a process that does not run the handler, which is not owed it any more.
     pub passed_over: bool,
+    /// After it was passed over the group's position was set to before it: whoever begins there is handed it after all.
+    pub rewound: bool,
 }
 
 impl Standing {
@@ -311,7 +313,11 @@ impl Ledger {
                 _ => Vec::new(),
             };
             for (offset, record) in log.records() {
+                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if self.is_over(handler, *place, offset) {
+                    if may_block && log.standing(handler, offset).rewound {
+                        blocked.push(record.key);
+                    }
                     continue;
                 }
                 let behind = match (facts.ordering, record.key) {
@@ -319,7 +325,6 @@ impl Ledger {
                     (Ordering::Key, Some(key)) => blocked.contains(&Some(key)),
                     (Ordering::Key, None) | (Ordering::Unordered, _) => false,
                 };
-                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if may_block {
                     // Also if it was destroyed since it was read.
                     blocked.push(record.key);
@@ -410,8 +415,9 @@ impl Ledger {
                 self.set_by_others.remove(&(*group, *place));
                 self.committed(*group, *place, *life, *offset);
             }
-            Happening::PositionSet { group, place, .. } => {
+            Happening::PositionSet { group, place, offset } => {
                 self.set_by_others.insert((*group, *place));
+                self.rewound(*group, *place, offset.unwrap_or_default());
             }
             Happening::StopAsked { .. }
             | Happening::SendEnded { .. }
@@ -433,6 +439,18 @@ impl Ledger {
                 if let Some(standing) = log.standing_mut(handler, Offset(nth)) {
                     standing.passed_over = true;
                 }
+            }
+        }
+    }
+
+    /// Whoever is assigned the partition next begins there.
+    fn rewound(&mut self, group: GroupNo, place: Place, offset: Offset) {
+        let handlers: Vec<_> = self.facts.handlers_of(group, place.topic).collect();
+        let Some(log) = self.logs.get_mut(&place) else { return };
+        for handler in handlers {
+            let standings = log.standings.entry(handler).or_default();
+            for standing in standings.iter_mut().skip(index(offset).unwrap_or_default()) {
+                standing.rewound |= standing.passed_over;
             }
         }
     }

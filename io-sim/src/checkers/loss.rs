@@ -153,6 +153,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_passed_over_may_hold_up_its_key_once_the_position_was_set_back() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.deployed_without(0);
+        story.committed(1, 0, 1, &[]);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.set_from_outside(Some(1));
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.set_from_outside(None);
+        story.breaks(Law::NoLoss, "the record at 2");
+        story.handled(1, 2, RunEnd::Done);
+        story.holds(Law::NoLoss, 3);
+    }
+
+    #[test]
     fn a_settled_set_owes_a_handler_that_joins_all_that_is_in_it() {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Good);

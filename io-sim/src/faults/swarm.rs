@@ -92,7 +92,7 @@ pub fn draw(seed: Seed, shape: &Shape) -> FaultPlan {
             0 => false,
             1 => alone == Some(family),
             // What excuses much is met less often.
-            _ if matches!(family.cost().destroys, Destroys::Records) => draw.once_in(8),
+            _ if matches!(family.cost().destroys, Destroys::Records) => draw.once_in(5),
             _ => draw.once_in(2),
         };
         if is_on {

@@ -88,9 +88,12 @@ fn lag(
     if !facts.handlers_of(number, place.topic).any(|handler| ledger.is_run(handler)) {
         return;
     }
-    // What was destroyed may be open for ever if it was read before, and blocks.
+    // What was destroyed may be open for ever if it was read before, and blocks; and so may what was passed over and is
+    // handed out after all.
     let may_be_open = |(offset, record): &(Offset, &Record)| {
-        let held = record.destroyed && record.nature != Nature::Good;
+        let is_rewound = |handler| log.standing(handler, *offset).rewound;
+        let may_return = record.destroyed || facts.handlers_of(number, place.topic).any(is_rewound);
+        let held = may_return && record.nature != Nature::Good;
         held || ledger.open_for(number, place, *offset).next().is_some()
     };
     let end = log.end();
