@@ -61,11 +61,6 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Whether it waits for a connection since before then, and may do so although there are enough now.
-    pub(super) fn waits_since_before(&self, at: Time) -> bool {
-        matches!(self.phase, Phase::Begin | Phase::GiveUp) && self.began < at
-    }
-
     /// What it waits for.
     pub(super) const fn phase_name(&self) -> &'static str {
         match self.phase {

@@ -18,9 +18,6 @@ impl World {
             if present.deployed != process.deployed {
                 pending.push(format!("process {nth} has yet to stop to come again with other handlers"));
             }
-            if present.calls.values().any(|call| call.waits_since_before(self.plan.quiet_at)) {
-                pending.push(format!("process {nth} waits for a connection since before the quiet"));
-            }
             if let Role::Producer(producer) = process.role {
                 let (done, of) = (self.produced[producer], self.sends[producer].len());
                 if done < of || !present.sending.is_empty() {
