@@ -45,7 +45,7 @@ impl Checker for Commits {
     fn see(
         &mut self,
         ledger: &Ledger,
-        _: Time,
+        at: Time,
         happening: &Happening,
         tested: &mut Tested,
     ) -> Result<(), Breach> {
@@ -83,7 +83,7 @@ impl Checker for Commits {
             Happening::PositionSet { group, place, offset } => {
                 // What members commit from here on goes on from there.
                 let offset = offset.unwrap_or_default();
-                self.stored.insert((*group, *place), Stored { offset, highest: offset });
+                self.stored.insert((*group, *place), Stored { offset, highest: offset, sent: at });
                 Ok(())
             }
             _ => Ok(()),
