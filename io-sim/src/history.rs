@@ -212,6 +212,17 @@ impl Facts {
             .map(|(number, _)| number)
     }
 
+    /// The handlers of a group that a deploy leaves, in order: the n-th is there if the n-th bit is set, counted from the
+    /// lowest and round again after the last. All of them, if none would be left.
+    #[must_use]
+    pub fn deployed(&self, group: GroupNo, handlers: u16) -> Vec<HandlerNo> {
+        let of_group = self.numbered_handlers().filter(|(_, handler)| handler.group == group);
+        let all: Vec<_> = of_group.map(|(number, _)| number).collect();
+        let left = all.iter().enumerate().filter(|(nth, _)| handlers >> (nth % 16) & 1 == 1);
+        let left: Vec<_> = left.map(|(_, number)| *number).collect();
+        if left.is_empty() { all } else { left }
+    }
+
     /// The name of a handler with its group's.
     #[must_use]
     pub fn handler_name(&self, handler: HandlerNo) -> String {
@@ -448,6 +459,15 @@ pub enum Happening {
         outcome: Result<(), ErrorCode>,
         /// When it was sent: one that was held up on its way may be older than what came before.
         sent: Time,
+    },
+    /// Somebody who is no member set a group's position, or deleted it, or changed its metadata.
+    PositionSet {
+        /// The group.
+        group: GroupNo,
+        /// The partition.
+        place: Place,
+        /// The next offset to read; `None` if there is none any more.
+        offset: Option<Offset>,
     },
     /// A handler was handed an event.
     RunBegan {

@@ -45,7 +45,7 @@ impl Checker for Commits {
     fn see(
         &mut self,
         ledger: &Ledger,
-        _: Time,
+        at: Time,
         happening: &Happening,
         tested: &mut Tested,
     ) -> Result<(), Breach> {
@@ -79,6 +79,12 @@ impl Checker for Commits {
                 self.is_safe(ledger, &commit)?;
                 tested.count(Law::Epochs);
                 self.is_owners(ledger, &commit)
+            }
+            Happening::PositionSet { group, place, offset } => {
+                // What members commit from here on goes on from there.
+                let offset = offset.unwrap_or_default();
+                self.stored.insert((*group, *place), Stored { offset, highest: offset, sent: at });
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -116,9 +122,7 @@ impl Commits {
                 at()
             ));
         }
-        let runs =
-            |handler: &HandlerNo| ledger.process(commit.life).is_none_or(|p| p.handlers.contains(handler));
-        for handler in facts.handlers_of(commit.group, commit.place.topic).filter(runs) {
+        for handler in ledger.run_by(commit.life, commit.group, commit.place.topic) {
             let open = |offset: &Offset| {
                 let record = ledger.log(commit.place).and_then(|log| log.record(*offset));
                 record.is_some_and(|record| !record.destroyed)
@@ -214,6 +218,39 @@ mod tests {
         story.sent_and_logged(1, Some(2), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn what_others_set_may_lie_lower_and_members_go_on_from_there() {
+        for set in [None, Some(0)] {
+            let mut story = two_records();
+            story.handled(0, 0, RunEnd::Done);
+            story.handled(0, 1, RunEnd::Done);
+            story.committed(1, 0, 2, &[]);
+            let mut by_itself = story.clone();
+            by_itself.committed(1, 0, 1, &[]);
+            by_itself.breaks(Law::Epochs, "after 2 had been committed");
+            story.set_from_outside(set);
+            story.committed(1, 0, 1, &[]);
+            let mut back = story.clone();
+            story.holds(Law::Epochs, 2);
+            back.committed(1, 0, 0, &[]);
+            back.breaks(Law::Epochs, "after 1 had been committed");
+        }
+    }
+
+    #[test]
+    fn a_process_answers_for_its_own_handlers_and_not_for_what_others_passed_over() {
+        let mut story = two_records();
+        story.deployed_without(0);
+        story.committed(1, 0, 1, &[]);
+        story.assigned(2, 1);
+        let mut too_far = story.clone();
+        story.handled(1, 1, RunEnd::Done);
+        story.committed(2, 1, 2, &[]);
+        story.holds(Law::CommitSafety, 2);
+        too_far.committed(2, 1, 2, &[]);
+        too_far.breaks(Law::CommitSafety, "while 1 was not settled by billing/charge");
     }
 
     #[test]

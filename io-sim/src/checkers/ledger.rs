@@ -1,7 +1,7 @@
 //! What is true so far, as far as several checkers need it: which records there are, and what became of each for each
 //! handler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use evenkeel_core::model::{Offset, OnFailure, Ordering, Time};
 
 use crate::history::{
     CallNo, End, EventNo, Facts, Flavour, GroupNo, HandlerNo, Happening, KeyNo, Life, Nature, Place, RunEnd,
-    RunNo, Sent,
+    RunNo, Sent, TopicNo,
 };
 
 /// What became of one record for one handler.
@@ -21,13 +21,17 @@ pub struct Standing {
     pub given_up: bool,
     /// The last attempt failed.
     pub failed: bool,
+    /// It was committed by a process that does not run the handler, which is not owed it any more.
+    pub passed_over: bool,
+    /// After it was passed over the group's position was set to before it: whoever begins there is handed it after all.
+    pub rewound: bool,
 }
 
 impl Standing {
     /// Whether nothing more is to happen to it.
     #[must_use]
     pub const fn is_over(self) -> bool {
-        self.settled || self.given_up
+        self.settled || self.given_up || self.passed_over
     }
 }
 
@@ -158,6 +162,8 @@ pub struct Ledger {
     claimed: BTreeMap<EventNo, Vec<HandlerNo>>,
     runs: BTreeMap<RunNo, Run>,
     processes: BTreeMap<Life, Process>,
+    /// Positions that somebody else set, and nobody committed since.
+    set_by_others: BTreeSet<(GroupNo, Place)>,
     quiet: bool,
 }
 
@@ -178,6 +184,7 @@ impl Ledger {
             claimed: BTreeMap::new(),
             runs: BTreeMap::new(),
             processes: BTreeMap::new(),
+            set_by_others: BTreeSet::new(),
             quiet: false,
         }
     }
@@ -205,6 +212,12 @@ impl Ledger {
     #[must_use]
     pub fn was_cut(&self, place: Place) -> bool {
         self.logs.get(&place).is_some_and(|log| log.was_cut)
+    }
+
+    /// Whether a group's position is one that somebody else set, of which its members do not know.
+    #[must_use]
+    pub fn is_set_by_others(&self, group: GroupNo, place: Place) -> bool {
+        self.set_by_others.contains(&(group, place))
     }
 
     /// All partitions with records.
@@ -235,6 +248,27 @@ impl Ledger {
         self.processes.get(&life)
     }
 
+    /// The handlers for a topic that a process of a group runs; all of the group, if nothing is known of the process.
+    #[must_use]
+    pub fn run_by(&self, life: Life, group: GroupNo, topic: TopicNo) -> Vec<HandlerNo> {
+        let process = self.processes.get(&life);
+        let runs = |handler: &HandlerNo| process.is_none_or(|process| process.handlers.contains(handler));
+        self.facts.handlers_of(group, topic).filter(runs).collect()
+    }
+
+    /// Whether any process runs a handler in its last life. One that was taken out is owed nothing.
+    #[must_use]
+    pub fn is_run(&self, handler: HandlerNo) -> bool {
+        let mut lives = self.processes.iter().peekable();
+        while let Some((life, process)) = lives.next() {
+            let is_last = lives.peek().is_none_or(|(next, _)| next.process != life.process);
+            if is_last && process.handlers.contains(&handler) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The processes that live.
     pub fn living(&self) -> impl Iterator<Item = (Life, &Process)> {
         self.processes
@@ -249,7 +283,7 @@ impl Ledger {
         self.logs.get(&place).map_or_else(Standing::default, |log| log.standing(handler, offset))
     }
 
-    /// The handlers of a group for which a record is not over; none if there is no record or the world destroyed it.
+    /// The handlers that a group runs for which a record is not over; none if there is no record or the world destroyed it.
     pub fn open_for(
         &self,
         group: GroupNo,
@@ -259,7 +293,7 @@ impl Ledger {
         let log = self.logs.get(&place);
         let wanted = log.and_then(|log| log.record(offset)).is_some_and(|record| !record.destroyed);
         let handlers = self.facts.handlers_of(group, place.topic).filter(move |_| wanted);
-        handlers.filter(move |handler| !self.is_over(*handler, place, offset))
+        handlers.filter(move |handler| self.is_run(*handler) && !self.is_over(*handler, place, offset))
     }
 
     /// Whether a record is over for a handler. One that cannot be decoded is, at once, where the policy is to discard.
@@ -276,13 +310,20 @@ impl Ledger {
     pub fn forgotten(&self, handler: HandlerNo) -> Vec<(Place, Offset)> {
         let facts = self.facts.handler(handler);
         let mut forgotten = Vec::new();
+        if !self.is_run(handler) {
+            return forgotten;
+        }
         for (place, log) in self.logs.iter().filter(|(place, _)| place.topic == facts.topic) {
             let mut blocked = match facts.on_failure {
                 OnFailure::Block => log.lost_and_bad.clone(),
                 _ => Vec::new(),
             };
             for (offset, record) in log.records() {
+                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if self.is_over(handler, *place, offset) {
+                    if may_block && log.standing(handler, offset).rewound {
+                        blocked.push(record.key);
+                    }
                     continue;
                 }
                 let behind = match (facts.ordering, record.key) {
@@ -290,7 +331,6 @@ impl Ledger {
                     (Ordering::Key, Some(key)) => blocked.contains(&Some(key)),
                     (Ordering::Key, None) | (Ordering::Unordered, _) => false,
                 };
-                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if may_block {
                     // Also if it was destroyed since it was read.
                     blocked.push(record.key);
@@ -377,12 +417,47 @@ impl Ledger {
                 }
             }
             Happening::Quiet => self.quiet = true,
+            Happening::Committed { group, place, life, offset, outcome: Ok(()), .. } => {
+                self.set_by_others.remove(&(*group, *place));
+                self.committed(*group, *place, *life, *offset);
+            }
+            Happening::PositionSet { group, place, offset } => {
+                self.set_by_others.insert((*group, *place));
+                self.rewound(*group, *place, offset.unwrap_or_default());
+            }
             Happening::StopAsked { .. }
             | Happening::SendEnded { .. }
             | Happening::Assigned { .. }
             | Happening::Joined { .. }
             | Happening::PositionServed { .. }
             | Happening::Committed { .. } => {}
+        }
+    }
+
+    /// What is committed is gone for the group: also for handlers that the process does not run.
+    fn committed(&mut self, group: GroupNo, place: Place, life: Life, offset: Offset) {
+        let Some(process) = self.processes.get(&life) else { return };
+        let left_out = |handler: &HandlerNo| !process.handlers.contains(handler);
+        let left_out: Vec<_> = self.facts.handlers_of(group, place.topic).filter(left_out).collect();
+        let Some(log) = self.logs.get_mut(&place) else { return };
+        for handler in left_out {
+            for nth in 0..offset.0.min(log.end().0) {
+                if let Some(standing) = log.standing_mut(handler, Offset(nth)) {
+                    standing.passed_over = true;
+                }
+            }
+        }
+    }
+
+    /// Whoever is assigned the partition next begins there.
+    fn rewound(&mut self, group: GroupNo, place: Place, offset: Offset) {
+        let handlers: Vec<_> = self.facts.handlers_of(group, place.topic).collect();
+        let Some(log) = self.logs.get_mut(&place) else { return };
+        for handler in handlers {
+            let standings = log.standings.entry(handler).or_default();
+            for standing in standings.iter_mut().skip(index(offset).unwrap_or_default()) {
+                standing.rewound |= standing.passed_over;
+            }
         }
     }
 

@@ -40,6 +40,9 @@ impl Checker for Loss {
                 );
                 return Err(Breach::new(law, story));
             }
+            if !ledger.is_run(number) {
+                continue;
+            }
             for (_, log) in ledger.logs().filter(|(place, _)| place.topic == handler.topic) {
                 for _ in log.records() {
                     tested.count(law);
@@ -134,6 +137,56 @@ mod tests {
         story.breaks(Law::NoLoss, "the record at 1");
         story.handled_instead(0, 1, 2, RunEnd::Done);
         story.holds(Law::NoLoss, 2);
+    }
+
+    #[test]
+    fn what_was_committed_without_a_handler_is_not_owed_to_it_and_the_rest_is() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.deployed_without(0);
+        story.breaks(Law::NoLoss, "the record at 0");
+        story.committed(1, 0, 1, &[]);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.handled(1, 1, RunEnd::Done);
+        story.holds(Law::NoLoss, 2);
+    }
+
+    #[test]
+    fn what_was_passed_over_may_hold_up_its_key_once_the_position_was_set_back() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.deployed_without(0);
+        story.committed(1, 0, 1, &[]);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.set_from_outside(Some(1));
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.set_from_outside(None);
+        story.breaks(Law::NoLoss, "the record at 2");
+        story.handled(1, 2, RunEnd::Done);
+        story.holds(Law::NoLoss, 3);
+    }
+
+    #[test]
+    fn a_settled_set_owes_a_handler_that_joins_all_that_is_in_it() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.deployed_without(0);
+        story.committed(1, 0, 1, &[(1, 2)]);
+        story.breaks(Law::NoLoss, "the record at 1");
+    }
+
+    #[test]
+    fn a_handler_that_nobody_runs_any_more_is_owed_nothing() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.deployed_without(0);
+        story.breaks(Law::NoLoss, "the record at 0");
+        story.deployed_without(1);
+        story.is_vacuous(Law::NoLoss);
     }
 
     #[test]

@@ -38,6 +38,8 @@ struct Member {
 struct Position {
     offset: Offset,
     beyond: Arc<[Range<Offset>]>,
+    /// The handlers of whoever committed it.
+    handlers: Vec<HandlerNo>,
 }
 
 impl Position {
@@ -75,13 +77,25 @@ impl Checker for Redelivery {
                     .or_insert_with(|| Member { at_work: true, ..Member::default() });
                 // Of several answers before the work begins any may be the one that arrived: the first knows least.
                 if member.at_work {
-                    let served = Position { offset: offset.unwrap_or_default(), beyond: Arc::clone(settled) };
+                    let handlers = ledger.run_by(*life, *group, place.topic);
+                    // What is settled for other handlers is not settled for these.
+                    let is_theirs =
+                        self.stored.get(&(*group, *place)).is_none_or(|stored| stored.handlers == handlers);
+                    let beyond = if is_theirs { Arc::clone(settled) } else { [].into() };
+                    let served = Position { offset: offset.unwrap_or_default(), beyond, handlers };
                     *member = Member { served, ..Member::default() };
                 }
             }
-            Happening::Committed { group, place, offset, settled, outcome: Ok(()), .. } => {
-                let position = Position { offset: *offset, beyond: Arc::clone(settled) };
+            Happening::Committed { group, place, life, offset, settled, outcome: Ok(()), .. } => {
+                let handlers = ledger.run_by(*life, *group, place.topic);
+                let position = Position { offset: *offset, beyond: Arc::clone(settled), handlers };
                 self.stored.insert((*group, *place), position);
+            }
+            Happening::PositionSet { group, place, .. } => {
+                // Whoever asks once more may be told less than before.
+                for ((_, of, at), member) in &mut self.members {
+                    member.at_work |= of == group && at == place;
+                }
             }
             Happening::RunBegan { run, life, handler, place, offset, .. } if !ledger.was_cut(*place) => {
                 self.runs.insert(*run, (*life, *handler, *place, *offset));
@@ -150,7 +164,7 @@ impl Redelivery {
             };
             let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();
             for (offset, _) in log.records() {
-                let mut handlers = facts.handlers_of(*group, place.topic).peekable();
+                let mut handlers = ledger.run_by(life, *group, place.topic).into_iter().peekable();
                 // What an earlier assignment settled and could not commit is not known to this one.
                 let is_over = handlers.peek().is_some()
                     && handlers.all(|handler| {
@@ -197,6 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_settled_for_other_handlers_may_be_handed_out() {
+        for other in [false, true] {
+            let mut story = two_records();
+            if other {
+                story.deployed_without(0);
+            }
+            story.committed(1, 0, 0, &[(1, 2)]);
+            story.assigned(2, 1);
+            story.served(1, 0, &[(1, 2)]);
+            story.handled(1, 1, RunEnd::Done);
+            if other {
+                story.holds(Law::Redelivery, 1);
+            } else {
+                story.breaks(Law::Redelivery, "which the position it began with says is settled");
+            }
+        }
+    }
+
+    #[test]
     fn what_was_settled_is_not_handed_out_again_by_the_same_assignment() {
         let mut story = two_records();
         story.served(0, 0, &[]);
@@ -218,6 +251,20 @@ mod tests {
         story.served(0, 1, &[]);
         story.handled(0, 0, RunEnd::Done);
         story.holds(Law::Redelivery, 1);
+    }
+
+    #[test]
+    fn an_answer_after_the_position_was_set_back_counts_although_no_work_was_done() {
+        let mut story = two_records();
+        story.served(0, 1, &[]);
+        let mut told_once = story.clone();
+        story.set_from_outside(Some(0));
+        story.served(0, 0, &[]);
+        story.handled(0, 0, RunEnd::Done);
+        story.holds(Law::Redelivery, 1);
+        told_once.set_from_outside(Some(0));
+        told_once.handled(0, 0, RunEnd::Done);
+        told_once.breaks(Law::Redelivery, "which the position it began with says is settled");
     }
 
     #[test]

@@ -250,6 +250,18 @@ impl Story {
         self.record(Happening::LifeEnded { life: life(process), end: End::Stopped { clean: true } });
     }
 
+    /// Somebody else set the position, or deleted it.
+    pub(super) fn set_from_outside(&mut self, offset: Option<i64>) {
+        let offset = offset.map(Offset);
+        self.record(Happening::PositionSet { group: GROUP, place: Self::PLACE, offset });
+    }
+
+    /// A process goes on without its handler.
+    pub(super) fn deployed_without(&mut self, process: u16) {
+        let handlers = [].into();
+        self.record(Happening::LifeBegan { life: life(process), service: ServiceNo(0), handlers });
+    }
+
     pub(super) fn quiet(&mut self) {
         self.record(Happening::Quiet);
     }

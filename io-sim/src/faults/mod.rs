@@ -94,7 +94,7 @@ pub enum Family {
     Pauses,
     /// Processes are asked to stop and come again.
     Stops,
-    /// Wall clocks jump.
+    /// Wall clocks jump, drift and stand still.
     Clocks,
     /// Requests and replies are lost.
     Loss,
@@ -140,6 +140,14 @@ pub enum Family {
     FailingHandlers,
     /// Handlers panic.
     PanickingHandlers,
+    /// Services are rolled out with other handlers.
+    Deploys,
+    /// Topics get more partitions.
+    Growth,
+    /// Stored positions are lost, set back, or have their metadata damaged.
+    Positions,
+    /// Brokers go by an old map of the cluster.
+    Metadata,
 }
 
 impl Family {
@@ -171,6 +179,10 @@ impl Family {
         Self::SlowHandlers,
         Self::FailingHandlers,
         Self::PanickingHandlers,
+        Self::Deploys,
+        Self::Growth,
+        Self::Positions,
+        Self::Metadata,
     ];
 
     /// What faults of this family cost.
@@ -181,9 +193,12 @@ impl Family {
             Self::Crashes => (Destroys::Memory, &[], Heals::InTime),
             // A zombie does not know yet that it is no owner, and may take longer over a call than its limit.
             Self::Pauses => (Destroys::Nothing, &[Law::OneOwner, Law::Attempts], Heals::InTime),
-            Self::Stops | Self::Isolation | Self::Pool | Self::Brokers | Self::Replication => {
-                (Destroys::Nothing, &[], Heals::InTime)
-            }
+            Self::Stops
+            | Self::Isolation
+            | Self::Pool
+            | Self::Brokers
+            | Self::Replication
+            | Self::Metadata => (Destroys::Nothing, &[], Heals::InTime),
             // Of the partition that was cut. That nothing of what is left is lost is judged all the same.
             Self::UncleanElections | Self::Recreations => (
                 Destroys::Records,
@@ -203,6 +218,11 @@ impl Family {
             Self::Clocks => (Destroys::Nothing, &[], Heals::WhenQuiet),
             // A commit on a connection that was given up may come late and take the stored position back for a while.
             Self::Loss | Self::Delay | Self::Resets => (Destroys::Nothing, &[Law::Epochs], Heals::AtOnce),
+            // Members do not know of it: the position stays where it was set until they have something new to commit.
+            Self::Positions => (Destroys::Nothing, &[Law::Epochs, Law::Liveness], Heals::AtOnce),
+            // A handler that joins is not owed what was committed without it, and what a settled set says counts for nobody
+            // but the handlers that it was written for. The laws know who committed what.
+            Self::Deploys => (Destroys::Nothing, &[], Heals::InTime),
             // Until its session is over an evicted member does not know.
             Self::Evictions => (Destroys::Nothing, &[Law::OneOwner], Heals::AtOnce),
             Self::DatabaseConnections
@@ -213,6 +233,7 @@ impl Family {
             | Self::Coordinators
             | Self::Commits
             | Self::Acknowledgements
+            | Self::Growth
             | Self::SlowHandlers
             | Self::FailingHandlers
             | Self::PanickingHandlers => (Destroys::Nothing, &[], Heals::AtOnce),
@@ -398,6 +419,72 @@ pub enum Stroke {
         /// How long.
         lasting: Duration,
     },
+    /// A service is rolled out: its processes stop one after another and come again with other handlers, so that old and
+    /// new are in one group meanwhile.
+    Deploy {
+        /// The group whose handlers they run.
+        group: u16,
+        /// Which of the group's handlers they run from then on; see
+        /// [`Facts::deployed`](crate::history::Facts::deployed).
+        handlers: u16,
+        /// How long after one process the next is asked to stop.
+        every: Duration,
+    },
+    /// A topic gets more partitions, and some of its keys move to them.
+    Grow {
+        /// A partition of it, counted over all topics.
+        partition: u16,
+        /// How many more.
+        by: u16,
+    },
+    /// A group's position in a partition is lost, as if it had expired.
+    ForgetPosition {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+    },
+    /// A group's position in a partition is set to an older one by hand, and bears no metadata.
+    SetBack {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// By how many offsets, but not before the log's beginning.
+        by: u16,
+    },
+    /// The metadata of a group's position in a partition is replaced by somebody else's, torn, or damaged.
+    SpoilMetadata {
+        /// The group.
+        group: u16,
+        /// The partition, counted over all topics.
+        partition: u16,
+        /// 0 puts a foreign text there, 1 tears its end off, from 2 on the character of that number is another, counted
+        /// round.
+        how: u16,
+    },
+    /// A broker describes the cluster as it was when this began: leaders, partitions, topics, brokers. It learns nothing
+    /// new meanwhile, unless it is started again.
+    StaleMetadata {
+        /// Which.
+        broker: u16,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A process's wall clock runs faster from then on, or slower.
+    DriftClock {
+        /// Which.
+        process: u16,
+        /// By how many microseconds a second.
+        ppm: i32,
+    },
+    /// A process's wall clock stands still, and then shows the right time again.
+    FreezeClock {
+        /// Which.
+        process: u16,
+        /// How long.
+        lasting: Duration,
+    },
 }
 
 impl Stroke {
@@ -408,7 +495,7 @@ impl Stroke {
             Self::Crash { .. } | Self::CrashOwner { .. } => Family::Crashes,
             Self::Pause { .. } | Self::PauseOwner { .. } => Family::Pauses,
             Self::Stop { .. } => Family::Stops,
-            Self::JumpClock { .. } => Family::Clocks,
+            Self::JumpClock { .. } | Self::DriftClock { .. } | Self::FreezeClock { .. } => Family::Clocks,
             Self::IsolateBroker { .. } | Self::IsolateProcess { .. } | Self::Cut { .. } => Family::Isolation,
             Self::KillBroker { .. } => Family::Brokers,
             Self::StallReplica { .. } => Family::Replication,
@@ -420,6 +507,12 @@ impl Stroke {
             Self::Evict { .. } => Family::Evictions,
             Self::RestartDatabase { .. } => Family::DatabaseRestarts,
             Self::EmptyPool { .. } => Family::Pool,
+            Self::Deploy { .. } => Family::Deploys,
+            Self::Grow { .. } => Family::Growth,
+            Self::StaleMetadata { .. } => Family::Metadata,
+            Self::ForgetPosition { .. } | Self::SetBack { .. } | Self::SpoilMetadata { .. } => {
+                Family::Positions
+            }
         }
     }
 }

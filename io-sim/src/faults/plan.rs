@@ -87,6 +87,26 @@ impl fmt::Display for Stroke {
             Self::Evict { group, member } => write!(f, "evict group {group} member {member}"),
             Self::RestartDatabase { down } => write!(f, "restart-database down {}", Span(down)),
             Self::EmptyPool { lasting } => write!(f, "empty-pool for {}", Span(lasting)),
+            Self::Deploy { group, handlers, every } => {
+                write!(f, "deploy group {group} handlers {handlers} every {}", Span(every))
+            }
+            Self::Grow { partition, by } => write!(f, "grow topic of partition {partition} by {by}"),
+            Self::ForgetPosition { group, partition } => {
+                write!(f, "forget-position group {group} partition {partition}")
+            }
+            Self::SetBack { group, partition, by } => {
+                write!(f, "set-back group {group} partition {partition} by {by}")
+            }
+            Self::SpoilMetadata { group, partition, how } => {
+                write!(f, "spoil-metadata group {group} partition {partition} how {how}")
+            }
+            Self::StaleMetadata { broker, lasting } => {
+                write!(f, "stale-metadata broker {broker} for {}", Span(lasting))
+            }
+            Self::DriftClock { process, ppm } => write!(f, "drift-clock process {process} by {ppm}ppm"),
+            Self::FreezeClock { process, lasting } => {
+                write!(f, "freeze-clock process {process} for {}", Span(lasting))
+            }
         }
     }
 }
@@ -149,6 +169,32 @@ fn stroke(words: &[&str]) -> Result<Stroke, Option<&'static str>> {
         }
         ["restart-database", "down", down] => Stroke::RestartDatabase { down: span(down)? },
         ["empty-pool", "for", lasting] => Stroke::EmptyPool { lasting: span(lasting)? },
+        ["deploy", "group", group, "handlers", handlers, "every", every] => {
+            Stroke::Deploy { group: number(group)?, handlers: number(handlers)?, every: span(every)? }
+        }
+        ["grow", "topic", "of", "partition", partition, "by", by] => {
+            Stroke::Grow { partition: number(partition)?, by: number(by)? }
+        }
+        ["forget-position", "group", group, "partition", partition] => {
+            Stroke::ForgetPosition { group: number(group)?, partition: number(partition)? }
+        }
+        ["set-back", "group", group, "partition", partition, "by", by] => {
+            Stroke::SetBack { group: number(group)?, partition: number(partition)?, by: number(by)? }
+        }
+        ["spoil-metadata", "group", group, "partition", partition, "how", how] => {
+            Stroke::SpoilMetadata { group: number(group)?, partition: number(partition)?, how: number(how)? }
+        }
+        ["stale-metadata", "broker", broker, "for", lasting] => {
+            Stroke::StaleMetadata { broker: number(broker)?, lasting: span(lasting)? }
+        }
+        ["drift-clock", "process", process, "by", ppm] => {
+            let ppm =
+                ppm.strip_suffix("ppm").ok_or("a drift is written in parts of a million, like -20000ppm")?;
+            Stroke::DriftClock { process: number(process)?, ppm: number(ppm)? }
+        }
+        ["freeze-clock", "process", process, "for", lasting] => {
+            Stroke::FreezeClock { process: number(process)?, lasting: span(lasting)? }
+        }
         _ => return Err(None),
     })
 }
@@ -195,6 +241,14 @@ mod tests {
             Stroke::Evict { group: 1, member: 2 },
             Stroke::RestartDatabase { down: odd },
             Stroke::EmptyPool { lasting: odd },
+            Stroke::Deploy { group: 1, handlers: 5, every: odd },
+            Stroke::Grow { partition: 3, by: 2 },
+            Stroke::ForgetPosition { group: 1, partition: 3 },
+            Stroke::SetBack { group: 1, partition: 3, by: 40 },
+            Stroke::SpoilMetadata { group: 1, partition: 3, how: 17 },
+            Stroke::StaleMetadata { broker: 1, lasting: odd },
+            Stroke::DriftClock { process: 1, ppm: -20_000 },
+            Stroke::FreezeClock { process: 1, lasting: odd },
         ] {
             let mut plan = FaultPlan::none(Seed(1));
             plan.strokes.push((Time::from_millis(1_500), stroke));

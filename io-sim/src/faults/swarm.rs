@@ -29,6 +29,10 @@ pub const STROKES: &[Family] = &[
     Family::Evictions,
     Family::DatabaseRestarts,
     Family::Pool,
+    Family::Deploys,
+    Family::Growth,
+    Family::Positions,
+    Family::Metadata,
 ];
 
 /// After how long a follower that does not copy is out of the in-sync set. Short, so that its leader soon acknowledges
@@ -88,7 +92,7 @@ pub fn draw(seed: Seed, shape: &Shape) -> FaultPlan {
             0 => false,
             1 => alone == Some(family),
             // What excuses much is met less often.
-            _ if matches!(family.cost().destroys, Destroys::Records) => draw.once_in(8),
+            _ if matches!(family.cost().destroys, Destroys::Records) => draw.once_in(5),
             _ => draw.once_in(2),
         };
         if is_on {
@@ -141,7 +145,16 @@ fn add_strokes(plan: &mut FaultPlan, family: Family, stream: Stream, shape: &Sha
     for nth in 0..count {
         let mut draw = stream.nth(nth);
         let at = moment(&mut draw, plan.weather, shape.active);
-        plan.strokes.push((at, stroke(family, &mut draw, shape)));
+        let drawn = stroke(family, &mut draw, shape);
+        plan.strokes.push((at.min(latest(drawn, nth)), drawn));
+    }
+}
+
+/// Not after this: a first deploy may be before everything, so that handlers join that never were there.
+const fn latest(stroke: Stroke, nth: u64) -> Time {
+    match stroke {
+        Stroke::Deploy { every, .. } if nth == 0 && every.is_zero() => Time::ZERO,
+        _ => Time::MAX,
     }
 }
 
@@ -179,7 +192,15 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::Stops => Stroke::Stop { process, down: lasting / 10 },
         Family::Clocks => {
             let by = draw.log_uniform(1_000, 3_600_000_000) as i64;
-            Stroke::JumpClock { process, by_micros: if draw.once_in(2) { by } else { -by } }
+            let is_ahead = draw.once_in(2);
+            match draw.below(4) {
+                0 => {
+                    let ppm = draw.log_uniform(10, 20_000) as i32;
+                    Stroke::DriftClock { process, ppm: if is_ahead { ppm } else { -ppm } }
+                }
+                1 => Stroke::FreezeClock { process, lasting },
+                _ => Stroke::JumpClock { process, by_micros: if is_ahead { by } else { -by } },
+            }
         }
         Family::Isolation => match draw.below(3) {
             0 => Stroke::IsolateBroker { broker, lasting },
@@ -198,6 +219,20 @@ fn stroke(family: Family, draw: &mut Draw, shape: &Shape) -> Stroke {
         Family::Evictions => Stroke::Evict { group, member: process },
         Family::DatabaseRestarts => Stroke::RestartDatabase { down: lasting },
         Family::Pool => Stroke::EmptyPool { lasting },
+        Family::Deploys => {
+            let handlers = (draw.bits() | draw.bits()) as u16;
+            let every = if draw.once_in(2) { Duration::ZERO } else { lasting / 4 };
+            Stroke::Deploy { group, handlers, every }
+        }
+        Family::Metadata => {
+            Stroke::StaleMetadata { broker, lasting: Duration::from_millis(draw.log_uniform(100, 60_000)) }
+        }
+        Family::Growth => Stroke::Grow { partition, by: draw.between(1, 2) as u16 },
+        Family::Positions => match draw.below(3) {
+            0 => Stroke::ForgetPosition { group, partition },
+            1 => Stroke::SetBack { group, partition, by: draw.log_uniform(1, 50) as u16 },
+            _ => Stroke::SpoilMetadata { group, partition, how: draw.below(60) as u16 },
+        },
         _ if draw.once_in(2) => Stroke::CrashOwner { partition, down: lasting / 2 },
         _ => Stroke::Crash { process, down: lasting / 2 },
     }

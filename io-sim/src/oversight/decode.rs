@@ -19,10 +19,16 @@ pub fn settled(metadata: &str, committed: Offset) -> Arc<[Range<Offset>]> {
     runs(metadata, committed).unwrap_or_default().into()
 }
 
+/// Whether a commit's metadata is understood and written for that offset.
+#[must_use]
+pub fn is_readable(metadata: &str, committed: Offset) -> bool {
+    runs(metadata, committed).is_some()
+}
+
 fn runs(metadata: &str, committed: Offset) -> Option<Vec<Range<Offset>>> {
     let bytes = STANDARD_NO_PAD.decode(metadata).ok()?;
-    let content = bytes.get(..bytes.len().checked_sub(CHECKSUM)?)?;
-    if *content.first()? != 0xE2 {
+    let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
+    if *content.first()? != 0xE2 || castagnoli(content).to_le_bytes() != *checksum {
         return None;
     }
     let mut rest = content.get(FIXED..)?;
@@ -44,6 +50,13 @@ fn runs(metadata: &str, committed: Offset) -> Option<Vec<Range<Offset>>> {
         runs.push(Offset(start)..Offset(end));
     }
     Some(runs)
+}
+
+/// CRC-32C, bit by bit.
+fn castagnoli(bytes: &[u8]) -> u32 {
+    let shift = |sum: u32| if sum & 1 == 1 { sum >> 1 ^ 0x82F6_3B78 } else { sum >> 1 };
+    let byte = |sum: u32, byte: &u8| (0..8).fold(sum ^ u32::from(*byte), |sum, _| shift(sum));
+    !bytes.iter().fold(!0, byte)
 }
 
 /// bincode's variable integers: small ones in one byte, others behind a tag that says how long they are.

@@ -1,14 +1,14 @@
-//! Topics, and what may become of their logs: cut, trimmed, deleted, made anew.
+//! Topics, and what may become of their logs: cut, trimmed, deleted, made anew, grown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_cluster::Input;
 use evenkeel_cluster::message::{
-    Answer, CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest, DeleteTopicsRequest, NewTopic,
-    OfTopic, Place as LogPlace, TopicRef,
+    Answer, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
+    DeleteTopicsRequest, MorePartitions, NewTopic, OfTopic, Place as LogPlace, TopicRef,
 };
-use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset};
 
 use super::Oversight;
 use crate::history::{Happening, Place, TopicNo};
@@ -36,25 +36,39 @@ pub(crate) fn create_topics(world: &mut impl Oversight, which: impl Fn(TopicNo) 
 
 /// Deletes a topic with all that is in it; false if it is not there or no broker does it.
 pub(crate) fn delete_topic(world: &mut impl Oversight, topic: TopicNo) -> bool {
-    let facts = world.facts();
-    let facts = &facts.topics[usize::from(topic.0)];
-    let places = (0..facts.partitions as i32).map(|number| Place { topic, partition: PartitionId(number) });
-    for place in places.clone() {
+    let name = Arc::clone(&world.facts().topics[usize::from(topic.0)].name);
+    let places = world.places(topic);
+    for place in places.iter().copied() {
         // What was acknowledged until now is told, also where nobody has read it.
         world.read_to_the_end(place);
     }
     let deleted = world.alive().into_iter().any(|broker| {
-        let request = DeleteTopicsRequest { topics: vec![TopicRef::Name(Arc::clone(&facts.name))] };
+        let request = DeleteTopicsRequest { topics: vec![TopicRef::Name(Arc::clone(&name))] };
         let answer = world.query(broker, request.into());
         matches!(answer, Some(Answer::DeleteTopics(answer)) if answer.topics.iter().all(|topic| topic.2.is_ok()))
     });
     if deleted {
+        world.truth().grow(topic, None);
         for place in places {
             world.truth().cut(place, Offset::ZERO);
             world.tell(Happening::Truncated { place, end: Offset::ZERO });
         }
     }
     deleted
+}
+
+/// A topic gets more partitions, if it is there and a broker does it.
+pub(crate) fn grow(world: &mut impl Oversight, topic: TopicNo, by: u32) {
+    let name = Arc::clone(&world.facts().topics[usize::from(topic.0)].name);
+    let count = world.places(topic).len() as u32 + by;
+    let Some(broker) = world.any_broker() else { return };
+    let more = MorePartitions { name, count: count as i32, assignment: None };
+    let request = CreatePartitionsRequest { topics: vec![more], validate_only: false };
+    let answer = world.query(broker, request.into());
+    if matches!(answer, Some(Answer::CreatePartitions(answer)) if answer.topics.iter().all(|topic| topic.1.is_ok()))
+    {
+        world.truth().grow(topic, Some(count));
+    }
 }
 
 /// A follower stops copying a partition, or goes on.

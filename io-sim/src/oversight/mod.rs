@@ -3,11 +3,14 @@
 //!
 //! - `truth` is what it knows, `watch` how it comes to know it; `decode` reads what members write, `telling` has words
 //!   for what happens.
-//! - `logs` cuts, trims, deletes and makes them; `rest` says what is not at rest.
+//! - `logs` cuts, trims, deletes, makes and grows them; `positions` loses and spoils what groups have stored; `stale`
+//!   lets brokers go by an old map; `rest` says what is not at rest.
 
 pub mod decode;
 pub(crate) mod logs;
+pub(crate) mod positions;
 pub(crate) mod rest;
+pub(crate) mod stale;
 pub(crate) mod telling;
 pub(crate) mod truth;
 pub(crate) mod watch;
@@ -17,15 +20,16 @@ use std::time::Duration;
 
 use evenkeel_cluster::Input;
 use evenkeel_cluster::message::{
-    Answer, CoordinatorKind, DescribeGroupsRequest, EpochEndPartition, EpochEndsRequest, FetchPartition,
-    FetchRequest, FetchSession, FindCoordinatorsRequest, GroupState, LeaveGroupRequest, LeavingMember,
-    ListOffsetsRequest, ListPartition, MetadataRequest, OfTopic, Place as LogPlace, Request, TopicRef,
+    Answer, CoordinatorKind, DescribeGroupsRequest, EpochEndPartition, EpochEndsRequest, FetchOffsetsGroup,
+    FetchOffsetsRequest, FetchPartition, FetchRequest, FetchSession, FindCoordinatorsRequest, GroupState,
+    LeaveGroupRequest, LeavingMember, ListOffsetsRequest, ListPartition, MetadataRequest, OfTopic,
+    Place as LogPlace, Request, StoredOffset, TopicRef,
 };
-use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset};
+use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId};
 
 use self::truth::Truth;
 use crate::checkers::ledger::Ledger;
-use crate::history::{Facts, Happening, Place};
+use crate::history::{Facts, Happening, Place, TopicNo};
 
 /// A configuration of a topic: its name and its value.
 pub(crate) type TopicConfig = (Arc<str>, Option<Arc<str>>);
@@ -52,6 +56,13 @@ pub(crate) trait Oversight {
 
     fn topic_name(&self, place: Place) -> Arc<str> {
         Arc::clone(&self.facts().topics[usize::from(place.topic.0)].name)
+    }
+
+    /// The partitions that a topic has now, or had until it was deleted.
+    fn places(&mut self, topic: TopicNo) -> Vec<Place> {
+        let began = self.facts().topics[usize::from(topic.0)].partitions;
+        let partitions = self.truth().grown(topic).unwrap_or(began);
+        (0..partitions as i32).map(|number| Place { topic, partition: PartitionId(number) }).collect()
     }
 
     /// Who leads a partition, and its epoch.
@@ -129,6 +140,19 @@ pub(crate) trait Oversight {
         let any = self.any_broker()?;
         let Answer::FindCoordinators(answer) = self.query(any, request.into())? else { return None };
         Some(answer.coordinators.into_iter().next()?.1.ok()?.broker)
+    }
+
+    /// What a group has stored for a partition.
+    fn stored(&mut self, coordinator: BrokerId, group: &Arc<str>, place: Place) -> Option<StoredOffset> {
+        let topic = self.topic_name(place);
+        let wanted = FetchOffsetsGroup {
+            group: Arc::clone(group),
+            topics: Some(vec![OfTopic { topic, partitions: vec![place.partition] }]),
+        };
+        let answer = self.query(coordinator, FetchOffsetsRequest { groups: vec![wanted] }.into())?;
+        let Answer::FetchOffsets(answer) = answer else { return None };
+        let topics = answer.groups.into_iter().filter_map(|group| group.outcome.ok()).flatten();
+        topics.flat_map(|topic| topic.partitions).find_map(|(_, stored)| stored)
     }
 
     /// How a group is, and its members' ids.

@@ -31,7 +31,9 @@ fn at(offset: Offset) -> u64 {
 pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
     let life = |life: &crate::history::Life| u64::from(life.process) << 16 | u64::from(life.nth);
     match happening {
-        Happening::LifeBegan { life: l, .. } => (life(l), LIFE, 0),
+        Happening::LifeBegan { life: l, handlers, .. } => {
+            (life(l), LIFE, fold(handlers.iter().map(|handler| handler.0.into())))
+        }
         Happening::LifeEnded { life: l, end } => {
             (life(l), LIFE, 1 + u64::from(*end != crate::history::End::Crashed))
         }
@@ -78,6 +80,9 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
             let words = [of(*place), generation.0 as u64, at(*offset), beyond, code, sent.as_nanos()];
             (life(l), COMMIT, fold(words))
         }
+        Happening::PositionSet { group, place, offset } => {
+            (group.0.into(), COMMIT, fold([of(*place), offset.map_or(u64::MAX, at)]))
+        }
         Happening::RunBegan { run, life: l, handler, place, offset, attempt, .. } => {
             (life(l), RUN, fold([run.0, handler.0.into(), of(*place), at(*offset), (*attempt).into()]))
         }
@@ -102,9 +107,10 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
     };
     match happening {
         Happening::LifeBegan { life, service, handlers } => format!(
-            "{life} of {} begins with {} handlers",
+            "{life} of {} begins with {} handlers: {}",
             facts.services[usize::from(service.0)].name,
-            handlers.len()
+            handlers.len(),
+            handlers.iter().map(|handler| handler.to_string()).collect::<Vec<_>>().join(" ")
         ),
         Happening::LifeEnded { life, end } => format!("{life} ends: {end:?}"),
         Happening::StopAsked { life } => format!("{life} is asked to stop"),
@@ -155,6 +161,12 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
                 outcome.map_or_else(|code| format!("{code:?}"), |()| "accepted".to_owned()),
             )
         }
+        Happening::PositionSet { group, place: at, offset } => format!(
+            "the position of {} in {} is set to {} from outside",
+            facts.groups[usize::from(group.0)].name,
+            place(at),
+            offset.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string())
+        ),
         Happening::RunBegan { run, call, life, handler, place: at, offset, event, attempt } => format!(
             "{run} {call} {life} {} gets {} @{offset} {event} attempt {attempt}",
             facts.handler_name(*handler),

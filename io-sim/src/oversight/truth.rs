@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use evenkeel_core::model::{Generation, Offset, PartitionId};
+use evenkeel_core::model::{BrokerId, Generation, Offset, PartitionId};
 use evenkeel_core::records::{self, Batches};
 
+use super::stale::Outdated;
 use crate::history::{EventNo, Facts, GroupNo, HandlerNo, Life, Place, Share, TopicNo};
 
 /// See the [module](self).
@@ -19,6 +20,10 @@ pub(crate) struct Truth {
     owners: BTreeMap<(GroupNo, Place), Life>,
     /// Up to where each log was told.
     told: BTreeMap<Place, Offset>,
+    /// How many partitions topics have that got more.
+    grown: BTreeMap<TopicNo, u32>,
+    /// Brokers that go by an old map, and the map.
+    pub(crate) outdated: BTreeMap<BrokerId, Outdated>,
 }
 
 impl Truth {
@@ -54,6 +59,19 @@ impl Truth {
     /// Who owns a partition, in the first group that has it.
     pub(crate) fn owner(&self, place: Place) -> Option<Life> {
         self.owners.iter().find(|((_, at), _)| *at == place).map(|(_, life)| *life)
+    }
+
+    /// How many partitions a topic has that got more than it began with.
+    pub(crate) fn grown(&self, topic: TopicNo) -> Option<u32> {
+        self.grown.get(&topic).copied()
+    }
+
+    /// A topic has so many partitions now; `None` if as many as it began with.
+    pub(crate) fn grow(&mut self, topic: TopicNo, partitions: Option<u32>) {
+        match partitions {
+            Some(partitions) => self.grown.insert(topic, partitions),
+            None => self.grown.remove(&topic),
+        };
     }
 
     /// Up to where a log was told.

@@ -16,7 +16,7 @@ use crate::network::link::{Link, Way};
 use crate::network::{ConnectionId, Delivery, Letter, Ticket};
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::{self, Asked};
-use crate::oversight::{Oversight, TopicConfig};
+use crate::oversight::{Oversight, TopicConfig, stale};
 use crate::trace::Kind;
 
 const REQUEST: Kind = Kind::new("request");
@@ -106,6 +106,7 @@ impl World {
         let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
+        let answer = stale::as_known(self, self.now, broker, answer);
         watch::answer(self, life, &asked, sent, &answer);
         let link = Link { process: life.process, broker }.number();
         let lost = match asked {
@@ -181,6 +182,7 @@ impl Oversight for World {
         match &input {
             Input::BrokerDied { broker } => {
                 self.alive.remove(broker);
+                self.truth.outdated.remove(broker);
                 for connection in self.network.held_at(*broker) {
                     self.network.hang_up(self.now, connection);
                 }

@@ -257,6 +257,10 @@ impl World {
     fn run_handler(&mut self, process: usize, id: CallId, mut call: Call) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         for ready in &call.events {
+            let present = self.processes[process].present.as_ref();
+            let Some(topic) = present.and_then(|present| present.topics.get(ready.topic).copied()) else {
+                continue;
+            };
             let run = RunNo(self.runs.next(life.process));
             call.runs.push(run);
             self.tell(Happening::RunBegan {
@@ -264,7 +268,7 @@ impl World {
                 call: call.number,
                 life,
                 handler: call.handler,
-                place: Place { topic: TopicNo(ready.topic as u16), partition: ready.partition },
+                place: Place { topic, partition: ready.partition },
                 offset: Offset(ready.record.offset.0),
                 event: ready.record.event,
                 attempt: ready.attempt.get(),

@@ -133,6 +133,10 @@ bugs! {
     MetadataCutNear B "metadata-cut-at-the-near-end",
     /// A position with metadata is taken for the last event, not the next.
     PositionSkipsOne B "position-skips-one",
+    /// What is settled is taken to be settled for whatever handlers there are.
+    SettledForOthers C "settled-set-of-other-handlers",
+    /// A position whose metadata cannot be read is taken for the last event, not the next.
+    UnreadableSkipsOne B "unreadable-metadata-skips-one",
     /// Nothing is committed any more after a few failures.
     CommitsEnd B "commits-end-after-failures",
     /// A partition that returns gets no fetch credit.
@@ -307,6 +311,19 @@ impl World {
                                 position.offset = *old;
                                 position.metadata = "".into();
                             }
+                        }
+                        Planted::SettledForOthers => {
+                            let runs = decode::settled(&position.metadata, position.offset);
+                            if !runs.is_empty() {
+                                position.metadata =
+                                    self.encoded(&at.topic, position.offset, runs.to_vec(), process);
+                            }
+                        }
+                        Planted::UnreadableSkipsOne
+                            if !position.metadata.is_empty()
+                                && !decode::is_readable(&position.metadata, position.offset) =>
+                        {
+                            position.offset = position.offset.next();
                         }
                         Planted::PositionSkipsOne if !position.metadata.is_empty() => {
                             position.offset = position.offset.next();

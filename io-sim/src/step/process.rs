@@ -26,7 +26,7 @@ use super::coverage::Standing;
 use super::planted::distort_settings;
 use super::world::{Todo, World};
 use crate::checkers::{Breach, Law};
-use crate::history::{End, Fate, HandlerNo, Happening, Life, SendNo, Sent, ServiceNo};
+use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, SendNo, Sent, ServiceNo, TopicNo};
 use crate::network::{ConnectionId, Ticket};
 use crate::trace::{Kind, digest_bytes};
 
@@ -37,6 +37,9 @@ const TICK: Kind = Kind::new("tick");
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a stop may take.
 pub(super) const STOP: Duration = Duration::from_secs(30);
+
+/// All handlers of a group.
+pub(super) const EVERYTHING: u16 = u16::MAX;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(super) struct Process {
     pub(super) present: Option<Present>,
     /// After how long it starts again once it has stopped.
     pub(super) down: Duration,
+    /// Which of its group's handlers its next life runs.
+    pub(super) deployed: u16,
     lags: u64,
 }
 
@@ -68,6 +73,10 @@ pub(super) struct Present {
     pub(super) life: Life,
     pub(super) brain: Brain,
     pub(super) handlers: Vec<HandlerNo>,
+    /// The topics it reads, in the order in which its machines know them.
+    pub(super) topics: Vec<TopicNo>,
+    /// As which deploy it was started.
+    pub(super) deployed: u16,
     pub(super) paused: bool,
     /// How a member stands, as far as it told.
     pub(super) standing: Standing,
@@ -107,7 +116,7 @@ pub(super) enum Inlet {
 
 impl Process {
     pub(super) const fn new(role: Role) -> Self {
-        Self { role, lives: 0, present: None, down: Duration::from_secs(1), lags: 0 }
+        Self { role, lives: 0, present: None, down: Duration::from_secs(1), deployed: EVERYTHING, lags: 0 }
     }
 
     /// When it is to be woken.
@@ -136,11 +145,12 @@ impl World {
         let life = Life { process: number, nth: process.lives };
         process.lives += 1;
         process.down = Duration::from_secs(1);
-        let role = process.role;
+        let (role, deployed) = (process.role, process.deployed);
         let entropy = self.setup.seed.stream("entropy").of(number.into()).of(life.nth.into()).number();
         let (service, brain, handlers) = match role {
             Role::Service(service) => {
-                let (member, handlers) = self.member(service, Entropy::new(entropy));
+                let handlers = self.facts.deployed(GroupNo(service.0), deployed);
+                let member = self.member(service, &handlers, Entropy::new(entropy));
                 (service, Brain::Member(Box::new(member)), handlers)
             }
             Role::Producer(_) => {
@@ -153,7 +163,9 @@ impl World {
         self.processes[place].present = Some(Present {
             life,
             brain,
+            topics: self.read_by(&handlers),
             handlers,
+            deployed,
             paused: false,
             standing: Standing::Outside,
             inbox: Vec::new(),
@@ -173,13 +185,22 @@ impl World {
         }
     }
 
-    fn member(&self, service: ServiceNo, entropy: Entropy) -> (Member<Item>, Vec<HandlerNo>) {
+    /// As the library does it: what no handler is for is not read.
+    pub(super) fn read_by(&self, handlers: &[HandlerNo]) -> Vec<TopicNo> {
+        let mut topics: Vec<_> = handlers.iter().map(|handler| self.facts.handler(*handler).topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    fn member(&self, service: ServiceNo, handlers: &[HandlerNo], entropy: Entropy) -> Member<Item> {
         let n = &self.setup.numbers;
         let millis = Duration::from_millis;
         let number = |number: u64| NonZeroUsize::new(number as usize).unwrap_or(NonZeroUsize::MIN);
         let group = GroupName::new(&self.facts.groups[usize::from(service.0)].name).expect("a legal name");
         let mut config = ConsumerConfig::new(group.clone());
-        config.topics = self.topics.to_vec();
+        let topics = self.read_by(handlers);
+        config.topics = topics.iter().map(|topic| self.topics[usize::from(topic.0)].clone()).collect();
         config.concurrency = n.concurrency as usize;
         config.window_events = n.window as usize;
         config.window_bytes = n.window_bytes;
@@ -188,9 +209,8 @@ impl World {
         config.commit_interval = millis(n.commit);
         config.watch_interval = millis(n.watch);
         config.metadata_limit = MetadataLimit::new(n.metadata as usize);
-        let mut numbers = Vec::new();
-        for (handler, facts) in self.facts.numbered_handlers().filter(|(_, h)| h.group.0 == service.0) {
-            let topic = usize::from(facts.topic.0);
+        for facts in handlers.iter().map(|handler| self.facts.handler(*handler)) {
+            let topic = topics.iter().position(|topic| *topic == facts.topic).unwrap_or_default();
             let mut wanted = HandlerConfig::new(std::sync::Arc::clone(&facts.name), topic, facts.on_failure);
             wanted.ordering = facts.ordering;
             wanted.concurrency = number(facts.concurrency.into());
@@ -198,14 +218,13 @@ impl World {
             wanted.outstanding = number(n.outstanding);
             wanted.retry = facts.retry;
             config.handlers.push(wanted);
-            numbers.push(handler);
         }
         distort_settings(self.planted, &mut config);
-        let mut of_group = GroupConfig::new(group, self.topics.to_vec());
+        let mut of_group = GroupConfig::new(group, config.topics.clone());
         of_group.session_timeout = millis(n.session);
         of_group.heartbeat_interval = millis(n.session / 3);
         of_group.rebalance_timeout = millis(n.rebalance);
-        (Member::new(of_group, config, millis(n.drain), entropy), numbers)
+        Member::new(of_group, config, millis(n.drain), entropy)
     }
 
     fn produce_config(&self) -> ProduceConfig {

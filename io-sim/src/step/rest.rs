@@ -15,6 +15,9 @@ impl World {
                 pending.push(format!("process {nth} is down"));
                 continue;
             };
+            if present.deployed != process.deployed {
+                pending.push(format!("process {nth} has yet to stop to come again with other handlers"));
+            }
             if let Role::Producer(producer) = process.role {
                 let (done, of) = (self.produced[producer], self.sends[producer].len());
                 if done < of || !present.sending.is_empty() {

@@ -313,10 +313,18 @@ fn rounder(mut stroke: Stroke, round: impl Fn(Duration) -> Duration) -> Stroke {
         | Stroke::StallReplica { lasting: span, .. }
         | Stroke::ElectUnclean { behind: span, .. }
         | Stroke::Recreate { gone: span, .. }
+        | Stroke::Deploy { every: span, .. }
+        | Stroke::StaleMetadata { lasting: span, .. }
+        | Stroke::FreezeClock { lasting: span, .. }
         | Stroke::EmptyPool { lasting: span } => *span = round(*span),
         Stroke::JumpClock { .. }
+        | Stroke::DriftClock { .. }
         | Stroke::MoveLeader { .. }
         | Stroke::Trim { .. }
+        | Stroke::Grow { .. }
+        | Stroke::ForgetPosition { .. }
+        | Stroke::SetBack { .. }
+        | Stroke::SpoilMetadata { .. }
         | Stroke::MoveCoordinator { .. }
         | Stroke::Evict { .. } => {}
     }

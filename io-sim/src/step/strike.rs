@@ -12,10 +12,10 @@ use super::process::{Brain, Inlet, Role};
 use super::world::{PATIENCE, Stage, Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::faults::Stroke;
-use crate::history::{End, Happening, Place, TopicNo};
+use crate::history::{End, GroupNo, Happening, Place, ServiceNo, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::Asking;
-use crate::oversight::{Oversight, logs};
+use crate::oversight::{Oversight, logs, positions, stale};
 use crate::trace::Kind;
 
 const STROKE: Kind = Kind::new("FAULT");
@@ -115,9 +115,56 @@ impl World {
             Stroke::EmptyPool { lasting } => {
                 self.store.empty_until = self.store.empty_until.max(now + lasting);
             }
-            // Nobody owns the partition; machines read no wall clock.
-            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } | Stroke::JumpClock { .. } => {}
+            Stroke::Deploy { group, handlers, every } => {
+                let group = group % self.deployed.len() as u16;
+                self.deployed[usize::from(group)] = handlers;
+                let is_its = |number: &u16| {
+                    self.processes[usize::from(*number)].role == Role::Service(ServiceNo(group))
+                };
+                let turns: Vec<_> = (0..processes).filter(is_its).collect();
+                for (nth, number) in (0..).zip(turns) {
+                    self.plan_at(now + every * nth, Todo::Deploy(number));
+                }
+            }
+            Stroke::Grow { partition, by } => {
+                let topic = self.place(partition).topic;
+                logs::grow(self, topic, by.into());
+            }
+            Stroke::ForgetPosition { group, partition } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::forget(self, group, place);
+            }
+            Stroke::SetBack { group, partition, by } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::set_back(self, group, place, by);
+            }
+            Stroke::SpoilMetadata { group, partition, how } => {
+                let (group, place) = (self.group(group), self.place(partition));
+                positions::spoil(self, group, place, how);
+            }
+            Stroke::StaleMetadata { broker: number, lasting } => {
+                stale::begin(self, broker(number), now + lasting);
+            }
+            // Nobody owns the partition.
+            Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
+            // Machines read no wall clock.
+            Stroke::JumpClock { .. } | Stroke::DriftClock { .. } | Stroke::FreezeClock { .. } => {}
         }
+    }
+
+    /// A process's turn in the last deploy of its group.
+    pub(super) fn deploy(&mut self, number: u16) {
+        let place = usize::from(number);
+        let Role::Service(service) = self.processes[place].role else { return };
+        let process = &mut self.processes[place];
+        process.deployed = self.deployed[usize::from(service.0)];
+        if process.present.as_ref().is_some_and(|present| present.deployed != process.deployed) {
+            self.ask_to_stop(place);
+        }
+    }
+
+    fn group(&self, number: u16) -> GroupNo {
+        GroupNo(number % self.facts.groups.len() as u16)
     }
 
     fn group_name(&self, group: u16) -> Arc<str> {
@@ -147,11 +194,15 @@ impl World {
         Place { topic, partition: PartitionId((number % numbers.partitions) as i32) }
     }
 
+    /// After how long all members have looked at the topics once more.
+    fn looks(&self) -> Duration {
+        Duration::from_millis(self.setup.numbers.watch) * 2 + CREATE_AGAIN
+    }
+
     /// Makes a topic that was deleted anew, as soon as there are brokers enough.
     pub(super) fn create_topic(&mut self, topic: TopicNo) {
         if logs::create_topics(self, |wanted| wanted == topic) {
-            let looks = Duration::from_millis(self.setup.numbers.watch) * 2 + CREATE_AGAIN;
-            self.unnoticed_until = self.now + looks;
+            self.unnoticed_until = self.now + self.looks();
         } else {
             self.plan_at(self.now + CREATE_AGAIN, Todo::CreateTopic(topic));
         }
@@ -223,6 +274,9 @@ impl World {
     /// All faults are over and healed.
     pub(super) fn fall_quiet(&mut self) {
         self.network.links.heal();
+        if stale::end_all(self) {
+            self.unnoticed_until = self.unnoticed_until.max(self.now + self.looks());
+        }
         self.store.down_until = self.store.down_until.min(self.now);
         self.store.empty_until = self.store.empty_until.min(self.now);
         for std::cmp::Reverse(due) in std::mem::take(&mut self.todo).into_sorted_vec().into_iter().rev() {
@@ -235,6 +289,7 @@ impl World {
                     logs::replicate(self, broker, place, true);
                 }
                 Todo::CreateTopic(topic) => self.create_topic(topic),
+                Todo::Deploy(process) => self.deploy(process),
                 Todo::Call(..)
                 | Todo::Produce(_)
                 | Todo::StopNow(_)

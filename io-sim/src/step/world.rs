@@ -16,7 +16,7 @@ use evenkeel_core::model::{BrokerId, Time, TopicName, WallTime};
 use super::client::Pending;
 use super::coverage::Coverage;
 use super::planted::Planted;
-use super::process::{Inlet, Process, Role};
+use super::process::{EVERYTHING, Inlet, Process, Role};
 use super::setup::{PlannedSend, Setup};
 use super::store::Store;
 use super::strike::address;
@@ -53,6 +53,8 @@ pub(super) enum Todo {
     ElectUnclean(BrokerId, Place),
     /// A topic that was deleted is made anew.
     CreateTopic(TopicNo),
+    /// A process's turn in a deploy.
+    Deploy(u16),
     /// A call's next phase; the number tells whether it is still the next.
     Call(Life, CallId, u32),
     /// The next call of `produce` may be due.
@@ -138,6 +140,8 @@ pub struct World {
     /// What is less far ahead is due at once.
     moment: Duration,
     pub(super) processes: Vec<Process>,
+    /// Which of its handlers each group was deployed with last.
+    pub(super) deployed: Vec<u16>,
     pub(super) store: Store,
     pub(super) sends: Arc<[Vec<PlannedSend>]>,
     pub(super) produced: Vec<usize>,
@@ -218,6 +222,7 @@ impl World {
             sequence: 0,
             moment: Duration::ZERO,
             processes: services.chain(producers).map(Process::new).collect(),
+            deployed: vec![EVERYTHING; numbers.groups as usize],
             store: Store::default(),
             sends: setup.sends().into(),
             produced: vec![0; numbers.producers as usize],
@@ -362,6 +367,7 @@ impl World {
             Todo::Unstall(broker, place) => logs::replicate(self, broker, place, true),
             Todo::ElectUnclean(broker, place) => logs::elect_unclean(self, broker, place),
             Todo::CreateTopic(topic) => self.create_topic(topic),
+            Todo::Deploy(process) => self.deploy(process),
             Todo::Call(life, call, turn) => self.receive(life, Inlet::Call(call, turn)),
             Todo::Produce(life) => self.receive(life, Inlet::Produce),
             Todo::StopNow(life) => self.stop_now(life),

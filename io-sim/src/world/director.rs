@@ -19,10 +19,10 @@ use crate::checkers::{Breach, Law};
 use crate::database;
 use crate::faults::Stroke;
 use crate::faults::plan::FaultPlan;
-use crate::history::{End, Happening, Life, Place, ServiceNo, TopicFacts, TopicNo};
+use crate::history::{End, GroupNo, Happening, Life, Place, ServiceNo, TopicFacts, TopicNo};
 use crate::network::link::Link;
 use crate::oversight::rest::{self, Asking};
-use crate::oversight::{Oversight, logs};
+use crate::oversight::{Oversight, logs, positions, stale};
 use crate::seed::Seed;
 use crate::trace::Kind;
 
@@ -46,6 +46,8 @@ enum Todo {
     ElectUnclean(BrokerId, Place),
     /// A topic that was deleted is made anew.
     CreateTopic(TopicNo),
+    /// A process's turn in a deploy.
+    Deploy(u16),
     StartDatabase,
 }
 
@@ -56,6 +58,8 @@ struct Process {
     present: Option<Present>,
     /// After how long it starts again once it has stopped.
     down: Duration,
+    /// Which of its group's handlers its next life runs.
+    deployed: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,8 @@ struct Present {
     node: NodeHandle,
     stop: Sender<()>,
     paused: bool,
+    /// As which deploy it was started.
+    deployed: u16,
 }
 
 impl Present {
@@ -88,6 +94,8 @@ pub(crate) struct Director {
     seed: Seed,
     brokers: Arc<[BrokerId]>,
     processes: Vec<Process>,
+    /// Which of its handlers each group was deployed with last.
+    deployed: Vec<u16>,
     todo: BTreeMap<(Time, u64), Todo>,
     sequence: u64,
     exits: (Exits, Receiver<(Life, End)>),
@@ -106,8 +114,9 @@ impl Director {
         let services = (0..).map(ServiceNo).zip(&scenario.instances);
         let services = services.flat_map(|(service, count)| (0..*count).map(move |_| Role::Service(service)));
         let producers = (0..scenario.producers.len()).map(Role::Producer);
-        let process = |role| Process { role, lives: 0, present: None, down: RESTART };
+        let process = |role| Process { role, lives: 0, present: None, down: RESTART, deployed: u16::MAX };
         let processes = services.chain(producers).map(process).collect();
+        let deployed = vec![u16::MAX; scenario.facts.groups.len()];
         let mut director = Self {
             shared,
             scenario,
@@ -115,6 +124,7 @@ impl Director {
             seed,
             brokers,
             processes,
+            deployed,
             todo: BTreeMap::new(),
             sequence: 0,
             exits: async_channel::unbounded(),
@@ -198,6 +208,7 @@ impl Director {
             Todo::Start(process) => self.start(process),
             Todo::Resume(life) => self.resume(life),
             Todo::StartBroker(broker) => self.start_broker(broker),
+            Todo::Deploy(process) => self.deploy(process),
             Todo::StartDatabase => {
                 let recovery = Duration::from_millis(500);
                 self.shared.lock().strike_database(database::Input::Start { recovery });
@@ -220,19 +231,19 @@ impl Director {
         let life = Life { process: number, nth: process.lives };
         process.lives += 1;
         process.down = RESTART;
-        let role = process.role;
+        let (role, deployed) = (process.role, process.deployed);
         let node = Handle::current().create_node().name(life.to_string()).build();
         let (stop, stopped) = async_channel::unbounded();
         let (service, handlers) = match role {
             Role::Service(service) => {
-                (service, node::handlers_of(&self.scenario, crate::history::GroupNo(service.0)))
+                (service, node::handlers_of(&self.scenario, GroupNo(service.0), deployed))
             }
             Role::Producer(_) => (ServiceNo(self.scenario.facts.services.len() as u16 - 1), Vec::new()),
         };
         {
             let mut state = self.shared.lock();
             state.living.insert(number, life);
-            state.tell(Happening::LifeBegan { life, service, handlers: handlers.into() });
+            state.tell(Happening::LifeBegan { life, service, handlers: handlers.clone().into() });
         }
         let entropy = self.seed.stream("entropy").of(number.into()).of(life.nth.into());
         let runtime = SimRuntime::new(self.shared.clone(), node.clone(), life, entropy);
@@ -246,10 +257,11 @@ impl Director {
         };
         use evenkeel_core::ports::Runtime;
         match role {
-            Role::Service(service) => runtime.spawn(node::serve(birth, service)),
+            Role::Service(service) => runtime.spawn(node::serve(birth, service, handlers)),
             Role::Producer(nth) => runtime.spawn(node::produce(birth, nth)),
         }
-        self.processes[usize::from(number)].present = Some(Present { life, node, stop, paused: false });
+        self.processes[usize::from(number)].present =
+            Some(Present { life, node, stop, paused: false, deployed });
     }
 
     /// A life ends: its node goes, and so do its connections.
@@ -341,9 +353,16 @@ impl Director {
             }
             Stroke::JumpClock { process: number, by_micros } => {
                 let number = process(number);
-                let mut state = self.shared.lock();
-                let skew = state.skew.entry(number).or_default();
-                *skew = skew.saturating_add(by_micros);
+                self.shared.lock().clocks.entry(number).or_default().jump(by_micros);
+            }
+            Stroke::DriftClock { process: number, ppm } => {
+                self.shared.lock().clocks.entry(process(number)).or_default().drift(now, ppm);
+            }
+            Stroke::FreezeClock { process: number, lasting } => {
+                self.shared.lock().clocks.entry(process(number)).or_default().freeze(now, now + lasting);
+            }
+            Stroke::StaleMetadata { broker: number, lasting } => {
+                stale::begin(&mut *self.shared.lock(), broker(number), now + lasting);
             }
             Stroke::IsolateBroker { broker: number, lasting } => {
                 self.shared.lock().network.links.isolate_broker(broker(number), now + lasting);
@@ -403,8 +422,42 @@ impl Director {
             Stroke::Trim { partition, keep } => {
                 logs::trim(&mut *self.shared.lock(), self.place(partition), keep);
             }
+            Stroke::Deploy { group, handlers, every } => {
+                let group = group % self.deployed.len() as u16;
+                self.deployed[usize::from(group)] = handlers;
+                let is_its = |number: &u16| {
+                    self.processes[usize::from(*number)].role == Role::Service(ServiceNo(group))
+                };
+                let turns: Vec<_> = (0..processes).filter(is_its).collect();
+                for (nth, number) in (0..).zip(turns) {
+                    self.plan_at(now + every * nth, Todo::Deploy(number));
+                }
+            }
+            Stroke::Grow { partition, by } => {
+                let topic = self.place(partition).topic;
+                logs::grow(&mut *self.shared.lock(), topic, by.into());
+            }
+            Stroke::ForgetPosition { group, partition } => {
+                positions::forget(&mut *self.shared.lock(), self.group(group), self.place(partition));
+            }
+            Stroke::SetBack { group, partition, by } => {
+                positions::set_back(&mut *self.shared.lock(), self.group(group), self.place(partition), by);
+            }
+            Stroke::SpoilMetadata { group, partition, how } => {
+                positions::spoil(&mut *self.shared.lock(), self.group(group), self.place(partition), how);
+            }
             // Nobody owns the partition.
             Stroke::CrashOwner { .. } | Stroke::PauseOwner { .. } => {}
+        }
+    }
+
+    /// A process's turn in the last deploy of its group.
+    fn deploy(&mut self, number: u16) {
+        let process = &mut self.processes[usize::from(number)];
+        let Role::Service(service) = process.role else { return };
+        process.deployed = self.deployed[usize::from(service.0)];
+        if let Some(present) = process.present.as_ref().filter(|p| p.deployed != process.deployed) {
+            present.ask_to_stop(&self.shared);
         }
     }
 
@@ -420,6 +473,10 @@ impl Director {
             }
             (stroke, _) => stroke,
         }
+    }
+
+    fn group(&self, number: u16) -> GroupNo {
+        GroupNo(number % self.scenario.facts.groups.len() as u16)
     }
 
     /// A partition by its number over all topics.
@@ -438,6 +495,7 @@ impl Director {
         {
             let mut state = self.shared.lock();
             state.network.links.heal();
+            stale::end_all(&mut *state);
             state.sessions.empty_until = Time::ZERO;
         }
         for todo in std::mem::take(&mut self.todo).into_values() {
@@ -449,6 +507,7 @@ impl Director {
                 | Todo::Resume(_)
                 | Todo::StartBroker(_)
                 | Todo::CreateTopic(_)
+                | Todo::Deploy(_)
                 | Todo::Unstall(..) => self.perform(todo),
             }
         }
@@ -462,6 +521,14 @@ impl Director {
         let mut pending = Vec::new();
         for process in self.processes.iter().filter(|process| process.present.is_none()) {
             pending.push(format!("a process of {:?} is down", process.role));
+        }
+        for process in &self.processes {
+            if process.present.as_ref().is_some_and(|present| present.deployed != process.deployed) {
+                pending.push(format!(
+                    "a process of {:?} has yet to come again with other handlers",
+                    process.role
+                ));
+            }
         }
         let members: Vec<usize> = (0..self.scenario.facts.groups.len())
             .map(|group| {

@@ -3,6 +3,7 @@
 //! [`run`] runs one world, on a thread of its own so that nothing of an earlier one is left, and reports. The
 //! same scenario and plan give the same [`Report`], hash for hash.
 
+mod clock;
 mod database;
 mod director;
 pub(crate) mod handler;
@@ -26,6 +27,7 @@ use evenkeel_core::model::{BrokerId, Time};
 use madsim::runtime::{Handle, Runtime};
 use madsim::time::TimeHandle;
 
+use self::clock::WALL;
 pub use self::database::{SimDatabase, SimTx, Table};
 use self::director::{Director, address};
 use self::pump::Pump;
@@ -33,8 +35,8 @@ use self::runtime::SimRuntime;
 use self::scenario::Scenario;
 pub(crate) use self::sessions::OWN_TABLES;
 use self::sessions::Sessions;
+use self::state::Shared;
 pub use self::state::Trouble;
-use self::state::{Shared, WALL};
 use crate::checkers::{Breach, Tested};
 use crate::faults::plan::{FaultPlan, Occasion};
 use crate::faults::swarm;

@@ -92,10 +92,8 @@ impl Birth {
 }
 
 /// A process of a service: until it is told to stop.
-pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
+pub(crate) async fn serve(birth: Birth, service: ServiceNo, handlers: Vec<HandlerNo>) {
     let bus = birth.bus();
-    let group = GroupNo(service.0);
-    let handlers = handlers_of(&birth.scenario, group);
     match &birth.scenario.custom {
         Some(custom) => explore::register(&birth, &bus, &*custom.registers[usize::from(service.0)]),
         None => {
@@ -118,10 +116,11 @@ pub(crate) async fn serve(birth: Birth, service: ServiceNo) {
     birth.exit(end).await;
 }
 
-/// The handlers of a group, in the order in which a service registers them.
-pub(crate) fn handlers_of(scenario: &Scenario, group: GroupNo) -> Vec<HandlerNo> {
-    let handlers = scenario.facts.numbered_handlers();
-    handlers.filter(|(_, handler)| handler.group == group).map(|(number, _)| number).collect()
+/// The handlers of a group that a deploy leaves, in the order in which a service registers them. A user's service always
+/// registers all of its own.
+pub(crate) fn handlers_of(scenario: &Scenario, group: GroupNo, deployed: u16) -> Vec<HandlerNo> {
+    let deployed = if scenario.custom.is_some() { u16::MAX } else { deployed };
+    scenario.facts.deployed(group, deployed)
 }
 
 fn register(birth: &Birth, bus: &SimBus, number: HandlerNo) -> Result<(), RegistrationError> {

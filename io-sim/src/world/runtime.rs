@@ -12,7 +12,7 @@ use evenkeel_core::ports::Runtime;
 use madsim::runtime::NodeHandle;
 use madsim::time::Sleep;
 
-use super::state::{Shared, Trouble, WALL};
+use super::state::{Shared, Trouble};
 use crate::history::Life;
 use crate::seed::Stream;
 
@@ -59,9 +59,8 @@ impl Runtime for SimRuntime {
     }
 
     fn wall_now(&self) -> WallTime {
-        let skew = self.inner.shared.lock().skew.get(&self.inner.life.process).copied().unwrap_or_default();
-        let since = i64::try_from(self.now().as_nanos() / 1_000).unwrap_or(i64::MAX);
-        WallTime(WALL.0.saturating_add(since).saturating_add(skew))
+        let state = self.inner.shared.lock();
+        state.clocks.get(&self.inner.life.process).copied().unwrap_or_default().shows(state.now())
     }
 
     fn sleep_until(&self, at: Time) -> impl Future<Output = ()> + Send {

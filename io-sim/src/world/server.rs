@@ -17,7 +17,7 @@ use crate::network::link::{Link, Way};
 use crate::network::{ConnectionId, Delivery, Letter, Ticket};
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::{self, Asked};
-use crate::oversight::{Oversight, TopicConfig};
+use crate::oversight::{Oversight, TopicConfig, stale};
 use crate::trace::{Kind, digest};
 
 const DELIVERY: Kind = Kind::new("deliver");
@@ -151,6 +151,7 @@ impl State {
         let Some((life, broker)) = self.network.connection(connection).map(|c| (c.life, c.broker)) else {
             return;
         };
+        let answer = stale::as_known(self, now, broker, answer);
         watch::answer(self, life, &asked, sent, &answer);
         let link = Link { process: life.process, broker }.number();
         let lost = match asked {
@@ -229,6 +230,7 @@ impl Oversight for State {
         match &input {
             Input::BrokerDied { broker } => {
                 self.alive.remove(broker);
+                self.truth.outdated.remove(broker);
                 for connection in self.network.held_at(*broker) {
                     self.network.hang_up(now, connection);
                 }

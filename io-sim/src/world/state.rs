@@ -10,10 +10,11 @@ use std::task::Waker;
 use async_channel::Sender;
 use evenkeel_cluster::Cluster;
 use evenkeel_cluster::message::Answer;
-use evenkeel_core::model::{BrokerId, Time, WallTime};
+use evenkeel_core::model::{BrokerId, Time};
 use evenkeel_core::ports::ClaimKey;
 use madsim::time::TimeHandle;
 
+use super::clock::WallClock;
 use super::kafka::Lane;
 use super::sessions::Sessions;
 use crate::checkers::{Breach, Judge};
@@ -26,9 +27,6 @@ use crate::oversight::watch::Asked;
 use crate::oversight::{TopicConfig, telling};
 use crate::seed::Seed;
 use crate::trace::{Detail, Kind, Step, Trace};
-
-/// What wall clocks show when the world begins: 2023-11-14.
-pub(crate) const WALL: WallTime = WallTime::from_millis(1_700_000_000_000);
 
 /// Somebody who waits for a connection or an answer.
 #[derive(Debug)]
@@ -95,8 +93,8 @@ pub(crate) struct State {
     pub(crate) limits: BTreeMap<(Time, Ticket), ()>,
     /// Processes that live; what others still do has no effect.
     pub(crate) living: BTreeMap<u16, Life>,
-    /// By how many microseconds each process's wall clock is off.
-    pub(crate) skew: BTreeMap<u16, i64>,
+    /// The wall clocks of processes that are not right.
+    pub(crate) clocks: BTreeMap<u16, WallClock>,
     /// Which claims stand for which event, as handlers saw them.
     pub(crate) claims: BTreeMap<ClaimKey, (HandlerNo, EventNo)>,
     /// How far each producer is in its plan.
@@ -143,7 +141,7 @@ impl Shared {
             waiting: BTreeMap::new(),
             limits: BTreeMap::new(),
             living: BTreeMap::new(),
-            skew: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             claims: BTreeMap::new(),
             produced: BTreeMap::new(),
             started: BTreeSet::new(),

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use evenkeel_core::machine::{Entropy, Machine, Marks};
 use evenkeel_core::model::{BrokerId, PartitionId, RequestId, Time, WallTime};
 
-use crate::message::{Answer, BrokerAddress, Origin, Refusal, Request, Text};
+use crate::message::{Answer, BrokerAddress, Origin, Refusal, Request, StoredOffset, Text};
 use crate::partition::Clock;
 use crate::topics::Topics;
 use crate::topics::config::TopicConfig;
@@ -103,6 +103,18 @@ pub enum Input {
     ClockSet {
         /// What it says.
         wall: WallTime,
+    },
+    /// A group's stored position becomes another or is lost, whoever is in the group: as by expiry, an operator's hand, or a
+    /// tool that is not ours.
+    SetPosition {
+        /// The group.
+        group: Text,
+        /// The topic.
+        topic: Text,
+        /// The partition.
+        partition: PartitionId,
+        /// The position; `None` deletes it.
+        position: Option<StoredOffset>,
     },
     /// Another broker coordinates a group, and all that share its place.
     MoveCoordinator {
@@ -367,6 +379,9 @@ impl Machine for Cluster {
                 self.set_replication(&topic, partition, broker, runs);
             }
             Input::ClockSet { wall } => self.set_clock(wall),
+            Input::SetPosition { group, topic, partition, position } => {
+                self.set_position(&group, &topic, partition, position);
+            }
             Input::MoveCoordinator { group, to } => self.move_coordinator(&group, to),
         }
         self.wake();

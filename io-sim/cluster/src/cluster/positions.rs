@@ -8,7 +8,7 @@ use super::Cluster;
 use crate::group::Group;
 use crate::message::{
     CommitOffsetsAnswer, CommitOffsetsRequest, DeleteOffsetsAnswer, DeleteOffsetsRequest, FetchOffsetsAnswer,
-    FetchOffsetsGroup, FetchOffsetsRequest, FetchedOffsets, OfTopic, Origin, StoredOffset,
+    FetchOffsetsGroup, FetchOffsetsRequest, FetchedOffsets, OfTopic, Origin, StoredOffset, Text,
 };
 
 impl Cluster {
@@ -60,6 +60,20 @@ impl Cluster {
                 (*number, offsets.and_then(|offsets| offsets.get(topic, *number)))
             }),
         }
+    }
+
+    pub(super) fn set_position(
+        &mut self,
+        group: &Text,
+        topic: &Text,
+        partition: PartitionId,
+        position: Option<StoredOffset>,
+    ) {
+        let now = self.now;
+        self.groups.with(now, group, |entry| match position {
+            Some(position) => entry.offsets.set(now, topic, partition, position),
+            None => entry.offsets.remove(topic, partition),
+        });
     }
 
     pub(super) fn delete_offsets(

@@ -37,8 +37,13 @@ impl Offsets {
             leader_epoch: commit.leader_epoch,
             metadata: commit.metadata.clone().unwrap_or_default(),
         };
-        self.0.entry(topic.clone()).or_default().insert(commit.partition, Kept { stored, at: now });
+        self.set(now, topic, commit.partition, stored);
         Ok(())
+    }
+
+    /// Stores one position as it is.
+    pub(crate) fn set(&mut self, now: Time, topic: &Text, partition: PartitionId, stored: StoredOffset) {
+        self.0.entry(topic.clone()).or_default().insert(partition, Kept { stored, at: now });
     }
 
     pub(crate) fn get(&self, topic: &str, partition: PartitionId) -> Option<StoredOffset> {
