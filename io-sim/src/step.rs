@@ -10,7 +10,7 @@
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
 //!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
-//!   the machines.
+//!   the machines; [`pairs`] compares two runs of one plan that differ in one thing.
 
 mod acts;
 mod ask;
@@ -18,6 +18,7 @@ mod broker;
 mod calls;
 mod client;
 pub mod coverage;
+pub mod pairs;
 pub mod planted;
 mod process;
 mod rest;

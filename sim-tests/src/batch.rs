@@ -115,7 +115,7 @@ impl fmt::Display for Batch {
             per_second(self.requests),
             per_second(self.steps),
         )?;
-        for law in Law::ALL {
+        for law in Law::ALL.iter().filter(|law| law.is_of_one_run()) {
             writeln!(f, "  {law}: put to the test {} times", self.tested.times(*law))?;
         }
         for chance in Chance::ALL {

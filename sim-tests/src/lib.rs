@@ -10,5 +10,6 @@ compile_error!(
 
 pub mod batch;
 pub mod coverage;
+pub mod pairs;
 pub mod planted;
 pub mod steps;

@@ -17,6 +17,7 @@ use evenkeel_sim::trace::Detail;
 use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE};
 use sim_tests::batch::Batch;
+use sim_tests::pairs::Pairs;
 use sim_tests::planted::{Hunt, Table};
 use sim_tests::steps::{OUT_OF_REACH, Steps};
 
@@ -87,6 +88,21 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: u64,
     },
+    /// Runs plans twice, with and without what should change nothing for the rest, and compares.
+    Pairs {
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// With a planted bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        threads: u64,
+    },
     /// Looks for planted bugs and prints by which law they are caught, and how soon.
     Planted {
         /// Only this one.
@@ -153,6 +169,17 @@ fn main() -> ExitCode {
             }
             Ok(u8::from(!steps.failures.is_empty()))
         }
+        Command::Pairs { from, seeds, bug, threads } => bug_of(bug.as_deref()).map(|bug| {
+            let pairs = Pairs::run(from..from + seeds, threads, bug);
+            println!("{pairs}");
+            pairs
+                .failures
+                .values()
+                .filter_map(|pair| pair.breach.as_ref())
+                .map(kind)
+                .min()
+                .unwrap_or_default()
+        }),
         Command::Planted { bug: Some(name), .. } => bug_of(Some(&name)).map(|bug| {
             let hunts = bug.map(Hunt::of).into_iter().collect();
             let table = Table { hunts };

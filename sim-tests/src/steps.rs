@@ -201,7 +201,7 @@ impl fmt::Display for Steps {
             writeln!(f, "seed {seed} broke {breach}")?;
         }
         writeln!(f, "{}", self.summary())?;
-        for law in Law::ALL {
+        for law in Law::ALL.iter().filter(|law| law.is_of_one_run()) {
             writeln!(f, "  {law}: put to the test {} times", self.tested.times(*law))?;
         }
         for chance in Chance::ALL {

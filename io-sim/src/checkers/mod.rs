@@ -10,6 +10,7 @@
 //! | C4 | bounded redelivery | [`redelivery`] |
 //! | C5 | one owner | [`owner`] |
 //! | C6, C8 | order, limits | [`order`] |
+//! | C7, C10 | independence | [`pairs`](crate::step::pairs), over two runs of one plan |
 //! | C9 | attempts | [`attempts`] |
 //! | E1, E3 | at most once, atomic | [`once`] |
 //! | P1, P2 | produced is durable, in order | [`produce`] |
@@ -79,6 +80,8 @@ laws! {
     OneOwner "C5" "one owner",
     /// What must not overtake does not.
     Order "C6" "order",
+    /// An event that cannot be handled changes no other's fate, nor when it comes. Judged over pairs of runs.
+    Independence "C7" "independence",
     /// Running calls and batches stay within their settings.
     Limits "C8" "limits",
     /// Attempts, waits and time limits follow the policy.
@@ -95,6 +98,14 @@ laws! {
     SendOrder "P2" "order of sending",
     /// Once faults are over everything comes to rest within a bound. Judged by the world, which knows what is open.
     Liveness "L1" "comes to rest",
+}
+
+impl Law {
+    /// Whether one run is enough to judge it. If not, it takes two that are compared.
+    #[must_use]
+    pub const fn is_of_one_run(self) -> bool {
+        !matches!(self, Self::Independence)
+    }
 }
 
 /// A law that was broken.

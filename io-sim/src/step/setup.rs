@@ -96,6 +96,8 @@ numbers! {
     keyless "keyless-percent" 0 0,
     /// Percent of events that cannot be handled or decoded.
     bad "bad-percent" 0 0,
+    /// Whether those can be handled after all, everything else being as it was: a yes is 1.
+    cured "cured" 0 0,
     /// Whether handlers may keep events open that they cannot handle: a yes is 1.
     blocking "blocking" 0 1,
     /// Bytes of an event's payload, at most.
@@ -351,6 +353,7 @@ impl Setup {
                 true => *draw.pick(&[Nature::Poison, Nature::Undecodable]),
                 false => Nature::Good,
             };
+            let nature = if n.cured > 0 { Nature::Good } else { nature };
             if room == 0 {
                 room = 1 + draw.bits() % n.per_send;
                 if !events.is_empty() {
