@@ -8,7 +8,8 @@
 //!
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
-//!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
+//!   does around a handler; `store` the database; `strike` the faults, `frozen` those that stay; `rest` says what is not at rest, `work` whether
+//!   too much is done in vain or held.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
 //!   the machines; [`pairs`] compares two runs of one plan that differ in one thing.
 
@@ -18,6 +19,7 @@ mod broker;
 mod calls;
 mod client;
 pub mod coverage;
+mod frozen;
 pub mod pairs;
 pub mod planted;
 mod process;
@@ -26,6 +28,7 @@ pub mod setup;
 pub mod shrink;
 mod store;
 mod strike;
+mod work;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +39,7 @@ use std::time::Duration;
 use evenkeel_core::model::Time;
 
 pub use self::world::World;
-use crate::checkers::{Breach, Tested};
+use crate::checkers::{Breach, Law, Tested};
 use crate::faults::plan::{FaultPlan, Occasion, PlanError};
 use crate::faults::swarm;
 use crate::history::History;
@@ -153,6 +156,20 @@ pub fn run(plan: &Plan, detail: Detail) -> Report {
 pub fn drawn(seed: Seed, detail: Detail) -> Report {
     run(&Plan::draw(seed), detail)
 }
+
+/// A run that is made to fail, whatever its plan: who tells of failures must tell of this one.
+#[must_use]
+pub fn canary(seed: Seed, detail: Detail) -> Report {
+    let plan = Plan::draw(seed);
+    let mut world = World::new(&plan.setup, &plan.faults, None, detail);
+    while world.steps() < 100 && world.step() {}
+    world.break_law(Breach::new(Law::NoLoss, CANARY));
+    world.run();
+    world.into_report(plan)
+}
+
+/// What a run says that was made to fail.
+pub const CANARY: &str = "a canary, made to fail";
 
 /// Runs a plan with a planted bug.
 #[must_use]

@@ -14,6 +14,7 @@
 //! | C9 | attempts | [`attempts`] |
 //! | E1, E3 | at most once, atomic | [`once`] |
 //! | P1, P2 | produced is durable, in order | [`produce`] |
+//! | W1, W2 | bounded work and memory | the step level, which sees what machines ask for |
 
 pub mod attempts;
 pub mod commit;
@@ -96,15 +97,39 @@ laws! {
     Durable "P1" "acknowledged is durable",
     /// Events of a key are written in the order of sending.
     SendOrder "P2" "order of sending",
+    /// What fails is asked again less and less often.
+    Work "W1" "bounded work",
+    /// What is read ahead and waited for stays within settings.
+    Memory "W2" "bounded memory",
     /// Once faults are over everything comes to rest within a bound. Judged by the world, which knows what is open.
     Liveness "L1" "comes to rest",
 }
 
+/// What a law is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A history: at either level, and of real processes.
+    History,
+    /// What the machines ask for and hold, which histories do not tell.
+    Machines,
+    /// Two runs that are compared.
+    Pairs,
+}
+
 impl Law {
-    /// Whether one run is enough to judge it. If not, it takes two that are compared.
+    /// What it is judged by.
     #[must_use]
-    pub const fn is_of_one_run(self) -> bool {
-        !matches!(self, Self::Independence)
+    pub const fn evidence(self) -> Evidence {
+        match self {
+            Self::Independence => Evidence::Pairs,
+            Self::Work | Self::Memory => Evidence::Machines,
+            _ => Evidence::History,
+        }
+    }
+
+    /// The laws that are judged by histories.
+    pub fn of_histories() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|law| law.evidence() == Evidence::History)
     }
 }
 
@@ -275,6 +300,11 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// The world, which sees more than histories tell, has put a law to the test itself.
+    pub(crate) fn put_to_test(&mut self, law: Law) {
+        self.tested.count(law);
     }
 
     /// The world has seen that everything came to rest in time, which it alone can judge.

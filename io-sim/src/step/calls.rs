@@ -52,6 +52,8 @@ pub(super) struct Call {
     number: CallNo,
     pub(super) handler: HandlerNo,
     events: Vec<Ready<Item>>,
+    /// Where all its events are from, those as well that turn out to be done.
+    from: Vec<(Place, Offset)>,
     runs: Vec<RunNo>,
     phase: Phase,
     turn: u32,
@@ -90,12 +92,19 @@ impl World {
         events: Vec<Ready<Item>>,
     ) {
         let Some(present) = self.processes[process].present.as_ref() else { return };
-        let handler = present.handlers[handler.0];
+        let (life, handler) = (present.life, present.handlers[handler.0]);
         self.next_call += 1;
+        let from = events.iter().map(|ready| {
+            let place = Place { topic: TopicNo(ready.topic as u16), partition: ready.partition };
+            (place, ready.record.offset)
+        });
+        let from: Vec<_> = from.collect();
+        self.opened(life, handler, &from);
         let mut call = Call {
             number: CallNo(self.next_call),
             handler,
             events,
+            from,
             runs: Vec::new(),
             phase: Phase::Begin,
             turn: 0,
@@ -176,6 +185,7 @@ impl World {
             Phase::Handler(end) => self.handler_ended(process, id, call, end),
             Phase::Commit => self.commit_arrives(process, id, call),
             Phase::Tell(outcome) => {
+                self.work.ended(life, call.handler, &call.from, outcome);
                 let waited = call.waited;
                 let input = consumer::Input::Finished { call: id, outcome, waited };
                 self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
+use evenkeel_core::machine::backoff::Backoff;
 use evenkeel_core::machine::commit::{Fingerprint, MetadataLimit, SettledSet};
 use evenkeel_core::machine::consumer::{self, Action, CallId, ConsumerConfig, HandlerId, Ready};
 use evenkeel_core::machine::delivery::Outcome;
 use evenkeel_core::machine::{group, member, produce};
-use evenkeel_core::model::{Attempt, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
+use evenkeel_core::model::{
+    Attempt, BrokerId, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition,
+};
 use evenkeel_core::ports::{Commit, CommitRequest, PortError, ProduceAnswer};
 
 use super::ask::{Input, Item};
@@ -145,6 +148,8 @@ bugs! {
     CommitsEnd B "commits-end-after-failures",
     /// A partition that returns gets no fetch credit.
     CreditLost B "fetch-credit-lost",
+    /// As long as one broker cannot be reached, nothing is fetched from the others.
+    OneBrokerHoldsAll C "one-broker-holds-all",
     /// A record at a batch's beginning is passed over now and then.
     RecordSkipped A "record-skipped",
     /// A fetch does not say what was read before it, so that a log that was cut is not told apart.
@@ -157,6 +162,14 @@ bugs! {
     ConcurrencyExceeded A "concurrency-exceeded",
     /// A batch may have one more event than its limit.
     BatchExceeded A "batch-exceeded",
+    /// A handler may have one more event open than its limit.
+    OutstandingExceeded B "outstanding-exceeded",
+    /// A member reads on whatever its window holds.
+    WindowIgnored A "window-ignored",
+    /// A producer's waits between attempts are begun anew by each look at the cluster.
+    SendBackoffReset B "send-backoff-reset",
+    /// A member's waits before it joins again are begun anew by each look for the coordinator.
+    JoinBackoffReset B "join-backoff-reset",
     /// The pause before a retry is forgotten.
     NoBackoff A "no-backoff",
     /// A call is not cancelled at its limit.
@@ -194,13 +207,22 @@ pub(super) struct Memory {
     ghosts: Vec<(Life, CallId, Work)>,
     /// When an event of a handler failed last.
     failed_at: BTreeMap<(Life, HandlerId), Time>,
+    /// The broker of each fetch that is out.
+    fetches: BTreeMap<(usize, RequestId), BrokerId>,
+    /// The broker that did not answer a fetch last, and when.
+    silent: BTreeMap<usize, (BrokerId, Time)>,
     count: u64,
 }
 
 /// Changes the settings of a member, as far as the bug is one of settings.
 pub(super) fn distort_settings(bug: Option<Planted>, config: &mut ConsumerConfig) {
+    if bug == Some(Planted::WindowIgnored) {
+        config.window_events = usize::MAX;
+        config.window_bytes = u64::MAX;
+    }
     for handler in &mut config.handlers {
         match bug {
+            Some(Planted::OutstandingExceeded) => handler.outstanding = handler.outstanding.saturating_add(1),
             Some(Planted::ConcurrencyExceeded) => handler.concurrency = handler.concurrency.saturating_add(1),
             Some(Planted::BatchExceeded) => handler.batch = handler.batch.saturating_add(1),
             Some(Planted::NoBackoff) => {
@@ -215,6 +237,13 @@ pub(super) fn distort_settings(bug: Option<Planted>, config: &mut ConsumerConfig
             }
             _ => return,
         }
+    }
+}
+
+/// A wait that is begun anew before it has grown.
+pub(super) fn distort_backoff(planted: Option<Planted>, bug: Planted, backoff: &mut Backoff) {
+    if planted == Some(bug) {
+        backoff.longest = backoff.first;
     }
 }
 
@@ -331,6 +360,12 @@ impl World {
                 }
                 Input::Committed { id, outcome: Ok(stored) }
             }
+            Input::Fetched { id, outcome: Err(error) } => {
+                if let Some(broker) = self.scratch.fetches.remove(&(process, id)) {
+                    self.scratch.silent.insert(process, (broker, self.now));
+                }
+                Input::Fetched { id, outcome: Err(error) }
+            }
             Input::Fetched { id, outcome: Ok(mut answers) } => {
                 for (at, read) in &mut answers {
                     let Ok(read) = read else { continue };
@@ -399,6 +434,17 @@ impl World {
                 Action::Commit { id, coordinator, request }
             }
             Action::Fetch { id, broker, mut request } => {
+                let silent = self.scratch.silent.get(&process).copied();
+                let is_recent = |at: Time| self.now.since(at) < Duration::from_secs(60);
+                if bug == Planted::OneBrokerHoldsAll
+                    && silent.is_some_and(|(other, at)| other != broker && is_recent(at))
+                {
+                    let error = PortError::Unreachable { server: "any".into(), cause: "another is".into() };
+                    let input = consumer::Input::Fetched { id, outcome: Err(error) };
+                    let input = Input::Member(member::Input::Consumer(input));
+                    return self.feed_as_it_is(process, "fetch", input);
+                }
+                self.scratch.fetches.insert((process, id), broker);
                 if bug == Planted::CutUnnoticed {
                     request.partitions.iter_mut().for_each(|wanted| wanted.last_fetched_epoch = None);
                 }

@@ -100,6 +100,10 @@ numbers! {
     cured "cured" 0 0,
     /// Whether handlers may keep events open that they cannot handle: a yes is 1.
     blocking "blocking" 0 1,
+    /// A broker that stays out of reach while all else heals, counted from one.
+    frozen_broker "frozen-broker" 0 0,
+    /// A process that goes on standing still while all else heals, counted from one.
+    frozen_process "frozen-process" 0 0,
     /// Bytes of an event's payload, at most.
     payload "payload-bytes" 0 0,
     /// How long events are produced and faults strike, in milliseconds.
@@ -241,6 +245,17 @@ impl Setup {
         if n.bad == 0 && draw.once_in(50) {
             n.events = draw.between(300, 1_000);
             n.window = draw.between(20, 200);
+        }
+        // In half of the runs everything heals.
+        let mut frost = seed.stream("frost").nth(0);
+        if frost.once_in(2) {
+            let which = frost.below(3);
+            if which != 0 && n.brokers > 1 {
+                n.frozen_broker = 1 + frost.below(n.brokers);
+            }
+            if which != 1 && n.members > 1 {
+                n.frozen_process = 1 + frost.below(n.groups * n.members);
+            }
         }
         Self { seed, numbers: n }
     }
