@@ -41,6 +41,9 @@ enum Command {
         /// No more seeds are begun after so many minutes.
         #[arg(long, default_value_t = 1_440)]
         minutes: u64,
+        /// Makes each so-manieth seed fail, to see that it is told; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        canary: u64,
         /// How many at once.
         #[arg(long, default_value_t = 2)]
         threads: u64,
@@ -58,6 +61,9 @@ enum Command {
         /// With a planted bug.
         #[arg(long)]
         bug: Option<String>,
+        /// Made to fail.
+        #[arg(long)]
+        canary: bool,
         /// The world of the real library, not the machines alone.
         #[arg(long)]
         world: bool,
@@ -117,6 +123,9 @@ enum Command {
     },
     /// Runs worlds of the real library under many seeds.
     Worlds {
+        /// Makes each so-manieth seed fail, to see that it is told; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        canary: u64,
         /// The first seed.
         #[arg(long, default_value_t = 0)]
         from: u64,
@@ -146,9 +155,13 @@ fn kind(breach: &Breach) -> u8 {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
 fn main() -> ExitCode {
     let code = match Options::parse().command {
-        Command::Explore { from, seeds, minutes, threads } => {
+        Command::Explore { from, seeds, minutes, canary, threads } => {
             let most = Duration::from_secs(minutes.saturating_mul(60));
-            let steps = Steps::run(from..from + seeds, threads, most);
+            let steps =
+                Steps::run_with(from..from + seeds, threads, most, &|seed| match sings(seed, canary) {
+                    true => step::canary(seed, Detail::Hashes),
+                    false => step::drawn(seed, Detail::Hashes),
+                });
             println!("{steps}");
             if !steps.failures.is_empty()
                 && let Some(commit) = commit()
@@ -159,7 +172,10 @@ fn main() -> ExitCode {
             Ok(breaches.map(|(_, breach)| kind(breach)).min().unwrap_or_default())
         }
         Command::Replay { seed, last, plan, world: true, .. } => replay_world(Seed(seed), last, plan),
-        Command::Replay { seed, last, plan, bug, world: false } => replay(Seed(seed), last, plan, bug),
+        Command::Replay { seed, last, canary: true, .. } => {
+            Ok(tell(&step::canary(Seed(seed), Detail::Lines(0..u64::MAX)), last))
+        }
+        Command::Replay { seed, last, plan, bug, .. } => replay(Seed(seed), last, plan, bug),
         Command::Shrink { seed, plan, bug, runs } => make_small(Seed(seed), plan, bug, runs),
         Command::Coverage { from, seeds, threads } => {
             let steps = Steps::run(from..from + seeds, threads, Duration::MAX);
@@ -192,8 +208,11 @@ fn main() -> ExitCode {
             let is_idle = full && !table.idle().is_empty();
             Ok(if table.late().is_empty() && !is_idle { 0 } else { NOT_FOUND })
         }
-        Command::Worlds { from, seeds, threads } => {
-            let batch = Batch::run(from..from + seeds, threads);
+        Command::Worlds { canary, from, seeds, threads } => {
+            let batch = Batch::run_with(from..from + seeds, threads, &|seed| {
+                let report = world::drawn(seed, Detail::Hashes);
+                if sings(seed, canary) { made_to_fail(report) } else { report }
+            });
             println!("{batch}");
             Ok(u8::from(!batch.failures.is_empty()))
         }
@@ -237,13 +256,27 @@ fn show(lines: &[String], last: u64) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is a program for people")]
 fn replay(seed: Seed, last: u64, plan: Option<PathBuf>, bug: Option<String>) -> Result<u8, String> {
     let (plan, bug) = (plan_of(seed, plan)?, bug_of(bug.as_deref())?);
     let report = step::run_with(&plan, bug, Detail::Lines(0..u64::MAX));
+    Ok(tell(&report, last))
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn tell(report: &step::Report, last: u64) -> u8 {
     show(report.trace.lines(), last);
     println!("{report}");
-    Ok(report.breach.map_or(0, |(_, breach)| kind(&breach)))
+    report.breach.as_ref().map_or(0, |(_, breach)| kind(breach))
+}
+
+/// Whether a seed is one of those that are made to fail.
+const fn sings(seed: Seed, every: u64) -> bool {
+    every > 0 && seed.0.is_multiple_of(every)
+}
+
+fn made_to_fail(report: world::Report) -> world::Report {
+    let breach = Breach::new(Law::NoLoss, step::CANARY);
+    world::Report { outcome: world::Outcome::Broken { step: 0, breach }, ..report }
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]
