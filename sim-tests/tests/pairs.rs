@@ -9,7 +9,7 @@ use sim_tests::pairs::Pairs;
 
 #[test]
 fn what_should_make_no_difference_makes_none() {
-    let pairs = Pairs::run(0..600, 2, None);
+    let pairs = Pairs::run(0..400, 2, None);
     assert!(pairs.failures.is_empty(), "{pairs}");
     for difference in Difference::ALL {
         // What compared nothing has shown nothing.

@@ -149,7 +149,7 @@ bugs! {
     /// A partition that returns gets no fetch credit.
     CreditLost B "fetch-credit-lost",
     /// As long as one broker cannot be reached, nothing is fetched from the others.
-    OneBrokerHoldsAll C "one-broker-holds-all",
+    OneBrokerHoldsAll B "one-broker-holds-all",
     /// A record at a batch's beginning is passed over now and then.
     RecordSkipped A "record-skipped",
     /// A fetch does not say what was read before it, so that a log that was cut is not told apart.
