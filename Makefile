@@ -15,7 +15,7 @@ SIM = cargo run --quiet --profile sim --package sim-tests --
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help demo broker test lint bench fuzz conformance sim small smallest at worlds coverage replay shrink planted planted-full chaos stop
+.PHONY: help demo broker test lint bench fuzz conformance sim small smallest at worlds coverage pairs replay shrink planted planted-full chaos stop
 
 help: ## Lists these words.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,9 @@ worlds: ## Runs the whole library in simulated worlds, of 1,000 seeds from FROM.
 
 coverage: ## Prints what faults met in 20,000 runs of the machines, and what they never did.
 	$(SIM) coverage
+
+pairs: ## Runs 1,000 plans with and without bad events or faults, and compares; SEED=n only that one.
+	$(SIM) pairs $(if $(SEED),--from $(SEED) --seeds 1,--from $(FROM))
 
 replay: ## Runs SEED again and shows every step; WORLD=1 for the world of the whole library.
 	$(SIM) replay $(SEED) $(if $(WORLD),--world)

@@ -8,10 +8,12 @@
 //!
 //! - [`setup`] draws what a run is made of, as numbers; `world` is the loop.
 //! - `process` has the machines of one life, `acts` what they want done; `client` and `broker` the two sides of connections; `calls` what an engine
-//!   does around a handler; `store` the database; `strike` the faults; `rest` says what is not at rest.
+//!   does around a handler; `store` the database; `strike` the faults, `frozen` those that stay; `rest` says what is not at rest, `work` whether
+//!   too much is done in vain or held.
 //! - `look` puts a world into words; [`at`] and [`compare`] show a run in the middle, and where two part.
 //! - [`planted`] are bugs to be found; [`shrink`] makes a failing plan small; [`coverage`] is where faults met
-//!   the machines; [`small`] tries all orders of a small world.
+//!   the machines; [`small`] tries all orders of a small world; [`pairs`] compares two runs of one plan that differ in
+//!   one thing.
 
 mod acts;
 mod ask;
@@ -19,7 +21,9 @@ mod broker;
 mod calls;
 mod client;
 pub mod coverage;
+mod frozen;
 mod look;
+pub mod pairs;
 pub mod planted;
 mod process;
 mod rest;
@@ -28,6 +32,7 @@ pub mod shrink;
 pub mod small;
 mod store;
 mod strike;
+mod work;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +44,7 @@ use std::time::Duration;
 use evenkeel_core::model::Time;
 
 pub use self::world::World;
-use crate::checkers::{Breach, Tested};
+use crate::checkers::{Breach, Law, Tested};
 use crate::faults::dice::Dice;
 use crate::faults::plan::{FaultPlan, Occasion, PlanError};
 use crate::faults::swarm;
@@ -157,6 +162,20 @@ pub fn run(plan: &Plan, detail: Detail) -> Report {
 pub fn drawn(seed: Seed, detail: Detail) -> Report {
     run(&Plan::draw(seed), detail)
 }
+
+/// A run that is made to fail, whatever its plan: who tells of failures must tell of this one.
+#[must_use]
+pub fn canary(seed: Seed, detail: Detail) -> Report {
+    let plan = Plan::draw(seed);
+    let mut world = World::new(&plan.setup, &plan.faults, None, detail);
+    while world.steps() < 100 && world.step() {}
+    world.break_law(Breach::new(Law::NoLoss, CANARY));
+    world.run();
+    world.into_report(plan)
+}
+
+/// What a run says that was made to fail.
+pub const CANARY: &str = "a canary, made to fail";
 
 /// Runs a plan with a planted bug.
 #[must_use]

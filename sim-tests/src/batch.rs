@@ -115,8 +115,8 @@ impl fmt::Display for Batch {
             per_second(self.requests),
             per_second(self.steps),
         )?;
-        for law in Law::ALL {
-            writeln!(f, "  {law}: put to the test {} times", self.tested.times(*law))?;
+        for law in Law::of_histories() {
+            writeln!(f, "  {law}: put to the test {} times", self.tested.times(law))?;
         }
         for chance in Chance::ALL {
             writeln!(

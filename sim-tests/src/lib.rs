@@ -10,6 +10,7 @@ compile_error!(
 
 pub mod batch;
 pub mod coverage;
+pub mod pairs;
 pub mod planted;
 pub mod smallest;
 pub mod steps;

@@ -19,6 +19,7 @@ use evenkeel_sim::trace::Detail;
 use evenkeel_sim::world::scenario::Scenario;
 use evenkeel_sim::world::{self, ACTIVE};
 use sim_tests::batch::Batch;
+use sim_tests::pairs::Pairs;
 use sim_tests::planted::{Hunt, Table};
 use sim_tests::smallest;
 use sim_tests::steps::{OUT_OF_REACH, Steps};
@@ -43,6 +44,9 @@ enum Command {
         /// No more seeds are begun after so many minutes.
         #[arg(long, default_value_t = 1_440)]
         minutes: u64,
+        /// Makes each so-manieth seed fail, to see that it is told; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        canary: u64,
         /// How many at once.
         #[arg(long, default_value_t = 2)]
         threads: u64,
@@ -60,6 +64,9 @@ enum Command {
         /// With a planted bug.
         #[arg(long)]
         bug: Option<String>,
+        /// Made to fail.
+        #[arg(long)]
+        canary: bool,
         /// The world of the real library, not the machines alone.
         #[arg(long)]
         world: bool,
@@ -130,6 +137,21 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: u64,
     },
+    /// Runs plans twice, with and without what should change nothing for the rest, and compares.
+    Pairs {
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// With a planted bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        threads: u64,
+    },
     /// Looks for planted bugs and prints by which law they are caught, and how soon.
     Planted {
         /// Only this one.
@@ -181,6 +203,9 @@ enum Command {
     },
     /// Runs worlds of the real library under many seeds.
     Worlds {
+        /// Makes each so-manieth seed fail, to see that it is told; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        canary: u64,
         /// The first seed.
         #[arg(long, default_value_t = 0)]
         from: u64,
@@ -250,9 +275,13 @@ fn kind(breach: &Breach) -> u8 {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
 fn main() -> ExitCode {
     let code = match Options::parse().command {
-        Command::Explore { from, seeds, minutes, threads } => {
+        Command::Explore { from, seeds, minutes, canary, threads } => {
             let most = Duration::from_secs(minutes.saturating_mul(60));
-            let steps = Steps::run(from..from + seeds, threads, most);
+            let steps =
+                Steps::run_with(from..from + seeds, threads, most, &|seed| match sings(seed, canary) {
+                    true => step::canary(seed, Detail::Hashes),
+                    false => step::drawn(seed, Detail::Hashes),
+                });
             println!("{steps}");
             if !steps.failures.is_empty()
                 && let Some(commit) = commit()
@@ -263,7 +292,10 @@ fn main() -> ExitCode {
             Ok(breaches.map(|(_, breach)| kind(breach)).min().unwrap_or_default())
         }
         Command::Replay { seed, last, plan, world: true, .. } => replay_world(Seed(seed), last, plan),
-        Command::Replay { seed, last, plan, bug, world: false } => replay(Seed(seed), last, plan, bug),
+        Command::Replay { seed, last, canary: true, .. } => {
+            Ok(tell(&step::canary(Seed(seed), Detail::Lines(0..u64::MAX)), last))
+        }
+        Command::Replay { seed, last, plan, bug, .. } => replay(Seed(seed), last, plan, bug),
         Command::At { run, step, lines, bug, machines } => show_at(&run, step, lines, bug, machines),
         Command::Diff { one, other, lines, bug, other_bug, with, without } => {
             let bug_of_other = other_bug.or_else(|| bug.clone());
@@ -278,6 +310,17 @@ fn main() -> ExitCode {
             }
             Ok(u8::from(!steps.failures.is_empty()))
         }
+        Command::Pairs { from, seeds, bug, threads } => bug_of(bug.as_deref()).map(|bug| {
+            let pairs = Pairs::run(from..from + seeds, threads, bug);
+            println!("{pairs}");
+            pairs
+                .failures
+                .values()
+                .filter_map(|pair| pair.breach.as_ref())
+                .map(kind)
+                .min()
+                .unwrap_or_default()
+        }),
         Command::Planted { bug: Some(name), .. } => bug_of(Some(&name)).map(|bug| {
             let hunts = bug.map(Hunt::of).into_iter().collect();
             let table = Table { hunts };
@@ -301,8 +344,11 @@ fn main() -> ExitCode {
             });
             try_small(&all.collect::<Vec<_>>(), scope.as_deref(), bug, steps)
         }
-        Command::Worlds { from, seeds, threads } => {
-            let batch = Batch::run(from..from + seeds, threads);
+        Command::Worlds { canary, from, seeds, threads } => {
+            let batch = Batch::run_with(from..from + seeds, threads, &|seed| {
+                let report = world::drawn(seed, Detail::Hashes);
+                if sings(seed, canary) { made_to_fail(report) } else { report }
+            });
             println!("{batch}");
             Ok(u8::from(!batch.failures.is_empty()))
         }
@@ -346,13 +392,27 @@ fn show(lines: &[String], last: u64) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is a program for people")]
 fn replay(seed: Seed, last: u64, plan: Option<PathBuf>, bug: Option<String>) -> Result<u8, String> {
     let (plan, bug) = (plan_of(seed, plan)?, bug_of(bug.as_deref())?);
     let report = step::run_with(&plan, bug, Detail::Lines(0..u64::MAX));
+    Ok(tell(&report, last))
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn tell(report: &step::Report, last: u64) -> u8 {
     show(report.trace.lines(), last);
     println!("{report}");
-    Ok(report.breach.map_or(0, |(_, breach)| kind(&breach)))
+    report.breach.as_ref().map_or(0, |(_, breach)| kind(breach))
+}
+
+/// Whether a seed is one of those that are made to fail.
+const fn sings(seed: Seed, every: u64) -> bool {
+    every > 0 && seed.0.is_multiple_of(every)
+}
+
+fn made_to_fail(report: world::Report) -> world::Report {
+    let breach = Breach::new(Law::NoLoss, step::CANARY);
+    world::Report { outcome: world::Outcome::Broken { step: 0, breach }, ..report }
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]

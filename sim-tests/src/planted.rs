@@ -11,6 +11,8 @@ use evenkeel_sim::step::planted::{Class, Planted};
 use evenkeel_sim::step::{Plan, run_with};
 use evenkeel_sim::trace::Detail;
 
+use crate::pairs;
+
 /// From so many starting points a bug is looked for.
 pub const STARTS: u64 = 5;
 /// How far the starting points are apart.
@@ -34,7 +36,11 @@ impl Hunt {
         let from = |start: u64| {
             let mut seeds = (0..most).map(|nth| (nth + 1, Seed(start * APART + nth)));
             seeds.find_map(|(nth, seed)| {
-                let (_, breach) = run_with(&Plan::draw(seed), Some(bug), Detail::Hashes).breach?;
+                let breach = if bug.shows_in_one_run() {
+                    run_with(&Plan::draw(seed), Some(bug), Detail::Hashes).breach?.1
+                } else {
+                    pairs::first_breach(seed, Some(bug))?
+                };
                 Some((nth, breach.law))
             })
         };

@@ -10,9 +10,11 @@
 //! | C4 | bounded redelivery | [`redelivery`] |
 //! | C5 | one owner | [`owner`] |
 //! | C6, C8 | order, limits | [`order`] |
+//! | C7, C10 | independence | [`pairs`](crate::step::pairs), over two runs of one plan |
 //! | C9 | attempts | [`attempts`] |
 //! | E1, E3 | at most once, atomic | [`once`] |
 //! | P1, P2 | produced is durable, in order | [`produce`] |
+//! | W1, W2 | bounded work and memory | the step level, which sees what machines ask for |
 
 pub mod attempts;
 pub mod commit;
@@ -79,6 +81,8 @@ laws! {
     OneOwner "C5" "one owner",
     /// What must not overtake does not.
     Order "C6" "order",
+    /// An event that cannot be handled changes no other's fate, nor when it comes. Judged over pairs of runs.
+    Independence "C7" "independence",
     /// Running calls and batches stay within their settings.
     Limits "C8" "limits",
     /// Attempts, waits and time limits follow the policy.
@@ -93,8 +97,40 @@ laws! {
     Durable "P1" "acknowledged is durable",
     /// Events of a key are written in the order of sending.
     SendOrder "P2" "order of sending",
+    /// What fails is asked again less and less often.
+    Work "W1" "bounded work",
+    /// What is read ahead and waited for stays within settings.
+    Memory "W2" "bounded memory",
     /// Once faults are over everything comes to rest within a bound. Judged by the world, which knows what is open.
     Liveness "L1" "comes to rest",
+}
+
+/// What a law is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A history: at either level, and of real processes.
+    History,
+    /// What the machines ask for and hold, which histories do not tell.
+    Machines,
+    /// Two runs that are compared.
+    Pairs,
+}
+
+impl Law {
+    /// What it is judged by.
+    #[must_use]
+    pub const fn evidence(self) -> Evidence {
+        match self {
+            Self::Independence => Evidence::Pairs,
+            Self::Work | Self::Memory => Evidence::Machines,
+            _ => Evidence::History,
+        }
+    }
+
+    /// The laws that are judged by histories.
+    pub fn of_histories() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|law| law.evidence() == Evidence::History)
+    }
 }
 
 /// A law that was broken.
@@ -269,6 +305,11 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// The world, which sees more than histories tell, has put a law to the test itself.
+    pub(crate) fn put_to_test(&mut self, law: Law) {
+        self.tested.count(law);
     }
 
     /// The world has seen that everything came to rest in time, which it alone can judge.

@@ -18,10 +18,12 @@ pub(crate) enum Asking {
     What,
 }
 
-/// Adds what is not at rest; `members` says how many members each group is to have. Cheap questions come first.
+/// Adds what is not at rest; `members` says how many members each group is to have. Cheap questions come first. What is
+/// led by the broker that is `out` of reach is passed over.
 pub(crate) fn pending(
     world: &mut impl Oversight,
     members: &[usize],
+    out: Option<BrokerId>,
     asking: Asking,
     pending: &mut Vec<String>,
 ) {
@@ -32,13 +34,24 @@ pub(crate) fn pending(
     let facts = world.facts();
     let topics = (0..facts.topics.len() as u16).map(TopicNo);
     let places: Vec<Place> = topics.flat_map(|topic| world.places(topic)).collect();
+    let is_led_elsewhere = |place: &Place| {
+        let leader = out.and_then(|_| world.leader(*place)).map(|(leader, _)| leader);
+        leader.is_none() || leader != out
+    };
+    let places: Vec<Place> = places.into_iter().filter(is_led_elsewhere).collect();
+    let coordinators: Vec<_> = facts.groups.iter().map(|group| world.coordinator(&group.name)).collect();
+    let is_out = |group: usize| out.is_some() && coordinators[group] == out;
     for place in &places {
         if world.read_to_the_end(*place).is_none() {
             pending.push(format!("{} cannot be read to its end", facts.place_name(*place)));
         }
     }
-    for (number, _) in facts.numbered_handlers() {
-        let open = world.ledger().forgotten(number);
+    for (number, handler) in facts.numbered_handlers() {
+        if is_out(usize::from(handler.group.0)) {
+            continue;
+        }
+        let mut open = world.ledger().forgotten(number);
+        open.retain(|(place, _)| places.contains(place));
         if let Some((place, offset)) = open.first() {
             pending.push(format!(
                 "{} records are not settled for {}, the first at {offset} of {}",
@@ -52,7 +65,10 @@ pub(crate) fn pending(
         }
     }
     for ((nth, group), members) in (0..).zip(&facts.groups).zip(members) {
-        let Some(coordinator) = world.coordinator(&group.name) else {
+        if is_out(usize::from(nth)) {
+            continue;
+        }
+        let Some(coordinator) = coordinators[usize::from(nth)] else {
             pending.push(format!("group {} has no coordinator", group.name));
             continue;
         };

@@ -58,7 +58,10 @@ impl World {
             Action::Leave { id, broker, request } => {
                 self.ask(process, Lane::Data, broker, REQUEST, ask::leave(request), Question::Leave { id });
             }
-            Action::Assigned { .. } => self.stands(process, Standing::Assigned, "assigned"),
+            Action::Assigned { .. } => {
+                self.work.let_go(life);
+                self.stands(process, Standing::Assigned, "assigned");
+            }
             Action::Moved { .. } => self.told(process, "moved"),
             Action::Revoke { .. } => self.stands(process, Standing::Draining, "revoke"),
             Action::Lost => self.stands(process, Standing::Outside, "lost"),
@@ -104,6 +107,9 @@ impl World {
             }
             Action::Fetch { id, broker, request } => {
                 let limit = request.wait + REQUEST;
+                for wanted in &request.partitions {
+                    self.reads_on(process, &wanted.at, wanted.offset);
+                }
                 let asked = request.partitions.iter().map(|wanted| (wanted.at.clone(), wanted.offset));
                 let question = Question::Fetch { id, asked: asked.collect() };
                 self.ask(process, Lane::Fetch, broker, limit, ask::fetch(&request), question);
@@ -147,6 +153,7 @@ impl World {
                 if let Some(place) = truth::place(&self.facts, at.topic.as_str(), at.partition)
                     && let Some(handler) = truth::handler(&self.facts, handlers, &handler, place)
                 {
+                    self.work.given_up(life, handler, place, offset);
                     self.tell(Happening::GivenUp { life, handler, place, offset, attempts });
                 }
             }

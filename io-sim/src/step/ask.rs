@@ -247,6 +247,14 @@ impl Question {
         }
     }
 
+    /// The partition that it is about, if it is about one.
+    pub(super) fn about(&self) -> u64 {
+        match self {
+            Self::Send { at, .. } => digest_bytes(at.to_string().as_bytes()),
+            _ => 0,
+        }
+    }
+
     /// The answer as an input.
     pub(super) fn answer(self, answer: Result<Answer, PortError>) -> Input {
         use consumer::Input as C;

@@ -15,7 +15,7 @@ use super::store::Key;
 use super::world::{Todo, World};
 use crate::faults::Chance;
 use crate::history::{
-    CallNo, EventNo, Facts, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TopicNo, TxNo,
+    CallNo, EventNo, Facts, Flavour, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo, TxNo,
 };
 use crate::seed::Draw;
 use crate::trace::Kind;
@@ -52,6 +52,8 @@ pub(super) struct Call {
     number: CallNo,
     pub(super) handler: HandlerNo,
     events: Vec<Ready<Item>>,
+    /// Where all its events are from, those as well that turn out to be done.
+    from: Vec<(Place, Offset)>,
     runs: Vec<RunNo>,
     phase: Phase,
     turn: u32,
@@ -107,11 +109,18 @@ impl World {
         events: Vec<Ready<Item>>,
     ) {
         let Some(present) = self.processes[process].present.as_ref() else { return };
-        let handler = present.handlers[handler.0];
+        let (life, handler) = (present.life, present.handlers[handler.0]);
+        let from = events.iter().filter_map(|ready| {
+            let topic = *present.topics.get(ready.topic)?;
+            Some((Place { topic, partition: ready.partition }, ready.record.offset))
+        });
+        let from: Vec<_> = from.collect();
+        self.opened(life, handler, &from);
         let mut call = Call {
             number: CallNo(self.calls.next(process as u16)),
             handler,
             events,
+            from,
             runs: Vec::new(),
             phase: Phase::Begin,
             turn: 0,
@@ -192,6 +201,7 @@ impl World {
             Phase::Handler(end) => self.handler_ended(process, id, call, end),
             Phase::Commit => self.commit_arrives(process, id, call),
             Phase::Tell(outcome) => {
+                self.work.ended(life, call.handler, &call.from, outcome);
                 let waited = call.waited;
                 let input = consumer::Input::Finished { call: id, outcome, waited };
                 self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));

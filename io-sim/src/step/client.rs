@@ -104,6 +104,9 @@ impl World {
         request: Request,
         question: Question,
     ) {
+        if let Some(present) = &self.processes[process].present {
+            self.waits_for_one_more(present.life);
+        }
         let letter = Letter { limit, request, question };
         let seat = self.seat(process, lane, broker);
         let Some(present) = self.processes[process].present.as_mut() else { return };
@@ -236,7 +239,7 @@ impl World {
             None if seat == ANY && tried + 1 < brokers => self.dial(process, place, tried + 1, letters),
             None => {
                 for letter in letters {
-                    self.answered(process, letter.question, Err(unreachable_(seat)));
+                    self.answered(process, seat, letter.question, Err(unreachable_(seat)));
                 }
             }
         }
@@ -245,20 +248,28 @@ impl World {
     /// A connection broke while something was waited for.
     pub(super) fn broken(&mut self, ticket: Ticket) {
         if let Some(Pending { life, what: What::Answer { broker, question, .. }, .. }) = self.forget(ticket) {
-            self.answered(usize::from(life.process), *question, Err(unknown(broker)));
+            self.answered(usize::from(life.process), broker, *question, Err(unknown(broker)));
         }
     }
 
     /// An answer came.
     pub(super) fn answer_came(&mut self, ticket: Ticket, answer: Answer) {
-        if let Some(Pending { life, what: What::Answer { question, .. }, .. }) = self.forget(ticket) {
-            self.answered(usize::from(life.process), *question, Ok(answer));
+        if let Some(Pending { life, what: What::Answer { broker, question, .. }, .. }) = self.forget(ticket) {
+            self.answered(usize::from(life.process), broker, *question, Ok(answer));
         }
     }
 
-    fn answered(&mut self, process: usize, question: Question, answer: Result<Answer, PortError>) {
-        let name = question.name();
-        self.feed(process, name, question.answer(answer));
+    fn answered(
+        &mut self,
+        process: usize,
+        broker: BrokerId,
+        question: Question,
+        answer: Result<Answer, PortError>,
+    ) {
+        let (name, about) = (question.name(), question.about());
+        let input = question.answer(answer);
+        self.weigh(process, name, broker, about, &input);
+        self.feed(process, name, input);
     }
 
     /// Who waits with a ticket, if anybody does.

@@ -11,17 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::error::ErrorCode;
+use evenkeel_core::machine::backoff::Backoff;
 use evenkeel_core::machine::commit::{Fingerprint, MetadataLimit, SettledSet};
 use evenkeel_core::machine::consumer::{self, Action, CallId, ConsumerConfig, HandlerId, Ready};
 use evenkeel_core::machine::delivery::Outcome;
 use evenkeel_core::machine::{group, member, produce};
-use evenkeel_core::model::{Offset, PartitionId, RequestId, TopicName, TopicPartition};
+use evenkeel_core::model::{
+    Attempt, BrokerId, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition,
+};
 use evenkeel_core::ports::{Commit, CommitRequest, PortError, ProduceAnswer};
 
 use super::ask::{Input, Item};
 use super::store::Key;
 use super::world::{Todo, World};
-use crate::history::{EventNo, HandlerNo};
+use crate::history::{EventNo, HandlerNo, Life};
 use crate::oversight::decode;
 
 /// In how many seeds a bug must be found, at the median.
@@ -65,6 +68,12 @@ macro_rules! bugs {
                 match self {
                     $(Self::$name => $text,)*
                 }
+            }
+
+            /// Whether a run shows it. If not, two must be compared.
+            #[must_use]
+            pub const fn shows_in_one_run(self) -> bool {
+                !matches!(self, Self::OthersWaitForRetry)
             }
 
             /// How soon it must be found.
@@ -113,6 +122,8 @@ bugs! {
     DoneBeforeTheHandler A "done-before-the-handler",
     /// One event that fails holds its whole batch.
     BatchHeld B "batch-held-by-one",
+    /// While an event waits for another attempt, new events of its handler wait as well.
+    OthersWaitForRetry A "others-wait-for-a-retry",
     /// A failed event waits in the background and its lane goes on.
     RetryBeside A "retry-beside-the-lane",
     /// Work that is revoked before it began is committed.
@@ -141,6 +152,8 @@ bugs! {
     CommitsEnd B "commits-end-after-failures",
     /// A partition that returns gets no fetch credit.
     CreditLost B "fetch-credit-lost",
+    /// As long as one broker cannot be reached, nothing is fetched from the others.
+    OneBrokerHoldsAll B "one-broker-holds-all",
     /// A record at a batch's beginning is passed over now and then.
     RecordSkipped A "record-skipped",
     /// A fetch does not say what was read before it, so that a log that was cut is not told apart.
@@ -153,6 +166,14 @@ bugs! {
     ConcurrencyExceeded A "concurrency-exceeded",
     /// A batch may have one more event than its limit.
     BatchExceeded A "batch-exceeded",
+    /// A handler may have one more event open than its limit.
+    OutstandingExceeded B "outstanding-exceeded",
+    /// A member reads on whatever its window holds.
+    WindowIgnored A "window-ignored",
+    /// A producer's waits between attempts are begun anew by each look at the cluster.
+    SendBackoffReset B "send-backoff-reset",
+    /// A member's waits before it joins again are begun anew by each look for the coordinator.
+    JoinBackoffReset B "join-backoff-reset",
     /// The pause before a retry is forgotten.
     NoBackoff A "no-backoff",
     /// A call is not cancelled at its limit.
@@ -187,14 +208,25 @@ pub(super) struct Memory {
     assigned: BTreeMap<TopicPartition, u32>,
     draining: BTreeSet<usize>,
     failed: BTreeMap<usize, (CallId, Work)>,
-    ghosts: Vec<(usize, CallId, Work)>,
+    ghosts: Vec<(Life, CallId, Work)>,
+    /// When an event of a handler failed last.
+    failed_at: BTreeMap<(Life, HandlerId), Time>,
+    /// The broker of each fetch that is out.
+    fetches: BTreeMap<(usize, RequestId), BrokerId>,
+    /// The broker that did not answer a fetch last, and when.
+    silent: BTreeMap<usize, (BrokerId, Time)>,
     count: u64,
 }
 
 /// Changes the settings of a member, as far as the bug is one of settings.
 pub(super) fn distort_settings(bug: Option<Planted>, config: &mut ConsumerConfig) {
+    if bug == Some(Planted::WindowIgnored) {
+        config.window_events = usize::MAX;
+        config.window_bytes = u64::MAX;
+    }
     for handler in &mut config.handlers {
         match bug {
+            Some(Planted::OutstandingExceeded) => handler.outstanding = handler.outstanding.saturating_add(1),
             Some(Planted::ConcurrencyExceeded) => handler.concurrency = handler.concurrency.saturating_add(1),
             Some(Planted::BatchExceeded) => handler.batch = handler.batch.saturating_add(1),
             Some(Planted::NoBackoff) => {
@@ -209,6 +241,13 @@ pub(super) fn distort_settings(bug: Option<Planted>, config: &mut ConsumerConfig
             }
             _ => return,
         }
+    }
+}
+
+/// A wait that is begun anew before it has grown.
+pub(super) fn distort_backoff(planted: Option<Planted>, bug: Planted, backoff: &mut Backoff) {
+    if planted == Some(bug) {
+        backoff.longest = backoff.first;
     }
 }
 
@@ -286,6 +325,11 @@ impl World {
                 if outcome == Outcome::Done {
                     self.scratch.first_done.extend(events.iter().map(|ready| (process, ready.record.event)));
                 }
+                if matches!(outcome, Outcome::Failed | Outcome::Permanent)
+                    && let Some(life) = self.life_of(process)
+                {
+                    self.scratch.failed_at.insert((life, handler), self.now);
+                }
                 if outcome == Outcome::Failed {
                     self.scratch.failed.insert(process, (call, (handler, events)));
                 }
@@ -333,6 +377,12 @@ impl World {
                 }
                 Input::Committed { id, outcome: Ok(stored) }
             }
+            Input::Fetched { id, outcome: Err(error) } => {
+                if let Some(broker) = self.scratch.fetches.remove(&(process, id)) {
+                    self.scratch.silent.insert(process, (broker, self.now));
+                }
+                Input::Fetched { id, outcome: Err(error) }
+            }
             Input::Fetched { id, outcome: Ok(mut answers) } => {
                 for (at, read) in &mut answers {
                     let Ok(read) = read else { continue };
@@ -360,14 +410,26 @@ impl World {
                 let done =
                     |ready: &Ready<Item>| self.scratch.first_done.contains(&(process, ready.record.event));
                 let skip = bug == Planted::FirstHandlerSettles && events.iter().all(done);
-                self.scratch.runs.insert((process, call), (handler, events));
+                self.scratch.runs.insert((process, call), (handler, events.clone()));
                 if skip {
                     let waited = Duration::ZERO;
                     let input = consumer::Input::Finished { call, outcome: Outcome::Done, waited };
                     return self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));
                 }
+                if bug == Planted::OthersWaitForRetry && self.waits_for_others(process, handler, &event) {
+                    return self.haunt(process, call, (handler, events), Duration::from_secs(5));
+                }
                 Action::Run { call, handler, event, more }
             }
+            Action::Cancel(call) => match self.scratch.ghosts.iter().position(|(_, of, _)| *of == call) {
+                Some(nth) if bug == Planted::OthersWaitForRetry => {
+                    self.scratch.ghosts.remove(nth);
+                    let (outcome, waited) = (Outcome::Cancelled, Duration::ZERO);
+                    let input = consumer::Input::Finished { call, outcome, waited };
+                    return self.feed(process, "finished", Input::Member(member::Input::Consumer(input)));
+                }
+                Some(_) | None => Action::Cancel(call),
+            },
             Action::Commit { id, coordinator, mut request } => {
                 let failures = self.scratch.commit_failures.get(&process).copied().unwrap_or_default();
                 if bug == Planted::CommitsEnd && failures >= 3 {
@@ -389,6 +451,17 @@ impl World {
                 Action::Commit { id, coordinator, request }
             }
             Action::Fetch { id, broker, mut request } => {
+                let silent = self.scratch.silent.get(&process).copied();
+                let is_recent = |at: Time| self.now.since(at) < Duration::from_secs(60);
+                if bug == Planted::OneBrokerHoldsAll
+                    && silent.is_some_and(|(other, at)| other != broker && is_recent(at))
+                {
+                    let error = PortError::Unreachable { server: "any".into(), cause: "another is".into() };
+                    let input = consumer::Input::Fetched { id, outcome: Err(error) };
+                    let input = Input::Member(member::Input::Consumer(input));
+                    return self.feed_as_it_is(process, "fetch", input);
+                }
+                self.scratch.fetches.insert((process, id), broker);
                 if bug == Planted::CutUnnoticed {
                     request.partitions.iter_mut().for_each(|wanted| wanted.last_fetched_epoch = None);
                 }
@@ -467,20 +540,36 @@ impl World {
         SettledSet::new(base, runs).encode(handlers, MetadataLimit::DEFAULT)
     }
 
-    /// A call that the machine knows nothing of happens later.
+    fn life_of(&self, process: usize) -> Option<Life> {
+        self.processes[process].present.as_ref().map(|present| present.life)
+    }
+
+    /// Whether another event of the handler failed a moment ago.
+    fn waits_for_others(&self, process: usize, handler: HandlerId, event: &Ready<Item>) -> bool {
+        let failed = self.life_of(process).and_then(|life| self.scratch.failed_at.get(&(life, handler)));
+        event.attempt == Attempt::FIRST
+            && failed.is_some_and(|at| self.now.since(*at) < Duration::from_secs(10))
+    }
+
+    /// A call happens later, whether the machine knows of it or not.
     fn haunt(&mut self, process: usize, call: CallId, work: Work, after: Duration) {
-        let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
-        self.scratch.ghosts.push((process, call, work));
+        let Some(life) = self.life_of(process) else { return };
+        self.scratch.ghosts.push((life, call, work));
         self.plan_at(self.now + after, Todo::Haunt(life));
     }
 
-    pub(super) fn haunted(&mut self, life: crate::history::Life) {
+    pub(super) fn haunted(&mut self, life: Life) {
         let process = usize::from(life.process);
-        let Some(nth) = self.scratch.ghosts.iter().position(|(of, ..)| *of == process) else { return };
-        let (_, call, (handler, events)) = self.scratch.ghosts.remove(nth);
-        if self.processes[process].present.as_ref().is_some_and(|p| p.life == life && !p.paused) {
-            self.begin_call(process, call, handler, events);
+        let Some(nth) = self.scratch.ghosts.iter().position(|(of, ..)| *of == life) else { return };
+        let Some(present) = self.processes[process].present.as_ref().filter(|present| present.life == life)
+        else {
+            return;
+        };
+        if present.paused {
+            return self.plan_at(self.now + Duration::from_secs(1), Todo::Haunt(life));
         }
+        let (_, call, (handler, events)) = self.scratch.ghosts.remove(nth);
+        self.begin_call(process, call, handler, events);
     }
 
     pub(super) fn distort_group(&mut self, process: usize, action: group::Action) -> group::Action {

@@ -23,7 +23,7 @@ use super::ask::{Input, Item};
 use super::calls::Call;
 use super::client::Seat;
 use super::coverage::Standing;
-use super::planted::distort_settings;
+use super::planted::{Planted, distort_backoff, distort_settings};
 use super::world::{Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, SendNo, Sent, ServiceNo, TopicNo};
@@ -224,17 +224,20 @@ impl World {
         of_group.session_timeout = millis(n.session);
         of_group.heartbeat_interval = millis(n.session / 3);
         of_group.rebalance_timeout = millis(n.rebalance);
+        distort_backoff(self.planted, Planted::JoinBackoffReset, &mut of_group.backoff);
         Member::new(of_group, config, millis(n.drain), entropy)
     }
 
     fn produce_config(&self) -> ProduceConfig {
         let n = &self.setup.numbers;
-        ProduceConfig {
+        let mut config = ProduceConfig {
             batch_bytes: n.batch as usize,
             delivery_timeout: Duration::from_millis(n.delivery),
             request_timeout: Duration::from_millis(n.acknowledgement),
             ..ProduceConfig::default()
-        }
+        };
+        distort_backoff(self.planted, Planted::SendBackoffReset, &mut config.backoff);
+        config
     }
 
     /// Something reaches a process, if it still lives.

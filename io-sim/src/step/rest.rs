@@ -28,7 +28,7 @@ impl World {
                 }
             }
         }
-        let old = self.waiting_since_before(self.plan.quiet_at);
+        let old = self.waiting_since_before(self.healed_at);
         if old > 0 {
             pending.push(format!("{old} requests of before the quiet are not answered"));
         }
@@ -44,7 +44,7 @@ impl World {
         }
         let members: Vec<_> =
             (0..self.facts.groups.len()).map(|group| self.members_of(group as u16)).collect();
-        rest::pending(self, &members, asking, &mut pending);
+        rest::pending(self, &members, None, asking, &mut pending);
         pending
     }
 }

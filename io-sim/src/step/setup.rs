@@ -96,8 +96,14 @@ numbers! {
     keyless "keyless-percent" 0 0,
     /// Percent of events that cannot be handled or decoded.
     bad "bad-percent" 0 0,
+    /// Whether those can be handled after all, everything else being as it was: a yes is 1.
+    cured "cured" 0 0,
     /// Whether handlers may keep events open that they cannot handle: a yes is 1.
     blocking "blocking" 0 1,
+    /// A broker that stays out of reach while all else heals, counted from one.
+    frozen_broker "frozen-broker" 0 0,
+    /// A process that goes on standing still while all else heals, counted from one.
+    frozen_process "frozen-process" 0 0,
     /// Bytes of an event's payload, at most.
     payload "payload-bytes" 0 0,
     /// How long events are produced and faults strike, in milliseconds.
@@ -240,6 +246,17 @@ impl Setup {
             n.events = draw.between(300, 1_000);
             n.window = draw.between(20, 200);
         }
+        // In half of the runs everything heals.
+        let mut frost = seed.stream("frost").nth(0);
+        if frost.once_in(2) {
+            let which = frost.below(3);
+            if which != 0 && n.brokers > 1 {
+                n.frozen_broker = 1 + frost.below(n.brokers);
+            }
+            if which != 1 && n.members > 1 {
+                n.frozen_process = 1 + frost.below(n.groups * n.members);
+            }
+        }
         Self { seed, numbers: n }
     }
 
@@ -351,6 +368,7 @@ impl Setup {
                 true => *draw.pick(&[Nature::Poison, Nature::Undecodable]),
                 false => Nature::Good,
             };
+            let nature = if n.cured > 0 { Nature::Good } else { nature };
             if room == 0 {
                 room = 1 + draw.bits() % n.per_send;
                 if !events.is_empty() {

@@ -22,6 +22,9 @@ const STROKE: Kind = Kind::new("FAULT");
 /// When a topic that could not be made is tried again.
 const CREATE_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long after a look in vain the next one comes.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
 /// Where a broker is said to be.
 pub(super) fn address(broker: BrokerId) -> BrokerAddress {
     BrokerAddress { broker, host: "broker".into(), port: 9092 }
@@ -219,6 +222,7 @@ impl World {
         let Some(present) = self.processes[usize::from(number)].present.take() else { return };
         self.tell(Happening::LifeEnded { life: present.life, end });
         self.forget_all(present.life);
+        self.work.forget(present.life);
         self.gather_brain(&present.brain);
         self.bury_calls(present.calls.into_values().collect(), present.life);
     }
@@ -248,7 +252,7 @@ impl World {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let down = self.processes[process].down;
         let since = self.processes[process].present.as_ref().and_then(|present| present.stopping_since);
-        let met_faults = since.is_some_and(|since| since < self.plan.quiet_at);
+        let met_faults = since.is_some_and(|since| since < self.healed_at);
         let left = self.processes[process].present.as_ref().map_or_else(String::new, |present| {
             format!("{} calls run, cancelled or uncommitted: {}", present.calls.len(), present.untidy)
         });
@@ -271,8 +275,18 @@ impl World {
         }
     }
 
-    /// All faults are over and healed.
+    /// No more faults begin. Most heal now; some may stay until the rest is seen to do without.
     pub(super) fn fall_quiet(&mut self) {
+        self.heal();
+        if self.freeze() {
+            self.stage = Stage::Frozen { until: self.now + PATIENCE };
+            self.plan_at(self.now + LOOK, Todo::Look);
+        } else {
+            self.be_quiet();
+        }
+    }
+
+    fn heal(&mut self) {
         self.network.links.heal();
         if stale::end_all(self) {
             self.unnoticed_until = self.unnoticed_until.max(self.now + self.looks());
@@ -299,14 +313,15 @@ impl World {
                 | Todo::Look => self.todo.push(std::cmp::Reverse(due)),
             }
         }
-        self.tell(Happening::Quiet);
-        self.stage = Stage::Quiet { until: self.now + PATIENCE };
-        self.plan_at(self.now + Duration::from_millis(200), Todo::Look);
     }
 
     /// Whether all has come to rest.
     pub(super) fn look(&mut self) {
-        let Stage::Quiet { until } = self.stage else { return };
+        let until = match self.stage {
+            Stage::Quiet { until } => until,
+            Stage::Frozen { until } => return self.look_at_core(until),
+            Stage::Active | Stage::Stopping | Stage::Over => return,
+        };
         let pending = self.pending(Asking::Whether);
         if pending.is_empty() {
             self.stage = Stage::Stopping;
@@ -324,7 +339,7 @@ impl World {
             let story = format!("not at rest {PATIENCE:?} after the last fault: {}", pending.join("; "));
             return self.break_law(Breach::new(Law::Liveness, story));
         }
-        self.plan_at(self.now + Duration::from_millis(500), Todo::Look);
+        self.plan_at(self.now + LOOK, Todo::Look);
     }
 
     fn rest(&mut self) {
@@ -333,6 +348,7 @@ impl World {
         if let Err(breach) = self.judge.rest(self.now) {
             return self.break_law(breach);
         }
+        self.judge.put_to_test(Law::Liveness);
         self.stage = Stage::Over;
     }
 

@@ -20,6 +20,7 @@ use super::process::{EVERYTHING, Inlet, Process, Role};
 use super::setup::{PlannedSend, Setup};
 use super::store::Store;
 use super::strike::address;
+use super::work::Work;
 use crate::checkers::{Breach, Judge};
 use crate::faults::dice::Dice;
 use crate::faults::plan::FaultPlan;
@@ -100,6 +101,10 @@ impl Ord for Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Active,
+    /// No more faults begin, and some stay: what does not need what is broken must come to rest until then.
+    Frozen {
+        until: Time,
+    },
     /// Faults are over; everything must come to rest until then.
     Quiet {
         until: Time,
@@ -130,6 +135,8 @@ pub struct World {
     pub(super) cluster_due: Option<Time>,
     pub(super) truth: Truth,
     pub(super) alive: BTreeSet<BrokerId>,
+    /// When the last fault was healed, or will be if none stays.
+    pub(super) healed_at: Time,
     /// Until then members may not have looked at a topic that was made anew.
     pub(super) unnoticed_until: Time,
     pub(super) asked: BTreeMap<Ticket, (ConnectionId, Time, Asked)>,
@@ -152,6 +159,7 @@ pub struct World {
     pub(super) marks: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) scratch: super::planted::Memory,
     pub(super) coverage: Coverage,
+    pub(super) work: Work,
 }
 
 impl World {
@@ -214,6 +222,7 @@ impl World {
             cluster_due: None,
             truth: Truth::default(),
             alive: brokers.iter().copied().collect(),
+            healed_at: plan.quiet_at,
             unnoticed_until: Time::ZERO,
             asked: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -232,6 +241,7 @@ impl World {
             marks: BTreeMap::new(),
             scratch: super::planted::Memory::default(),
             coverage: Coverage::default(),
+            work: Work::default(),
             setup: Arc::new(setup.clone()),
             facts,
             plan,

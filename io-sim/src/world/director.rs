@@ -560,7 +560,7 @@ impl Director {
         for (send, life) in &state.sending {
             pending.push(format!("{life} waits for {send}"));
         }
-        rest::pending(&mut *state, &members, Asking::What, &mut pending);
+        rest::pending(&mut *state, &members, None, Asking::What, &mut pending);
         pending
     }
 

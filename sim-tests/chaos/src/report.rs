@@ -143,8 +143,8 @@ pub(crate) fn tell_figures(history: &History, truth: &Truth, acknowledged: u64) 
 /// Prints each law with how often it was put to the test; answers whether all held and none had nothing to judge.
 pub(crate) fn tell_laws(judge: &Judge) -> bool {
     println!("\nlaws, and how often each was put to the test");
-    for law in Law::ALL {
-        let found = match judge.verdict(*law) {
+    for law in Law::of_histories() {
+        let found = match judge.verdict(law) {
             Verdict::Held { times } => times.to_string(),
             Verdict::Vacuous => "nothing to judge".to_owned(),
             Verdict::Broken(_) => "BROKEN".to_owned(),
@@ -154,5 +154,6 @@ pub(crate) fn tell_laws(judge: &Judge) -> bool {
     if let Some(breach) = judge.breach() {
         println!("  (up to the breach: nothing behind it was judged)\n\n{breach}");
     }
-    judge.breach().is_none() && Law::ALL.iter().all(|law| matches!(judge.verdict(*law), Verdict::Held { .. }))
+    judge.breach().is_none()
+        && Law::of_histories().all(|law| matches!(judge.verdict(law), Verdict::Held { .. }))
 }
