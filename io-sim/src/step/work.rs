@@ -107,8 +107,10 @@ impl Work {
 fn worked<T>(outcome: &Result<T, PortError>) -> Option<bool> {
     match outcome {
         Ok(_) => Some(true),
-        // Others join or leave: the protocol goes on.
-        Err(PortError::Refused(ErrorCode::RebalanceInProgress | ErrorCode::MemberIdRequired)) => None,
+        // Others join or leave, or an event cannot be sent as it is: the protocol goes on, or the next event.
+        Err(PortError::Refused(
+            ErrorCode::RebalanceInProgress | ErrorCode::MemberIdRequired | ErrorCode::MessageTooLarge,
+        )) => None,
         Err(_) => Some(false),
     }
 }
@@ -135,7 +137,8 @@ fn weighed(input: &Input, broker: BrokerId, about: u64) -> Vec<(u64, Option<bool
                 group::Input::HeartbeatDone { outcome, .. } => worked(outcome),
                 _ => None,
             };
-            vec![(0, outcome)]
+            // The leader of a group looks at the cluster beside the consumer that it is as well.
+            vec![(u64::from(matches!(input, group::Input::TopicsDescribed { .. })), outcome)]
         }
         Input::Member(member::Input::Consumer(input)) => match input {
             consumer::Input::Committed { outcome, .. } => vec![(0, worked(outcome))],
@@ -283,5 +286,20 @@ mod tests {
         assert!(fails(&mut work.clone(), Duration::ZERO));
         assert!(succeeds(&mut work, ERRAND));
         assert!(!fails(&mut work, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_refused_for_its_size_or_asked_for_two_reasons_is_not_in_vain() {
+        let refused = |code: ErrorCode| worked::<()>(&Err(code.into()));
+        assert_eq!(refused(ErrorCode::MessageTooLarge), None);
+        assert_eq!(refused(ErrorCode::NotLeaderOrFollower), Some(false));
+        let id = evenkeel_core::model::RequestId(1);
+        let outcome = Err(ErrorCode::NotLeaderOrFollower.into());
+        let of_group = group::Input::TopicsDescribed { id, outcome };
+        let of_group = weighed(&Input::Member(member::Input::Group(of_group)), BrokerId(1), 0);
+        let outcome = Err(ErrorCode::NotLeaderOrFollower.into());
+        let of_consumer = consumer::Input::Described { id, outcome };
+        let of_consumer = weighed(&Input::Member(member::Input::Consumer(of_consumer)), BrokerId(1), 0);
+        assert_eq!((of_group, of_consumer), (vec![(1, Some(false))], vec![(0, Some(false))]));
     }
 }
