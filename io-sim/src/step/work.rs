@@ -233,7 +233,10 @@ impl World {
         if ledger.was_cut(place) {
             return;
         }
-        let is_open = |nth: &i64| ledger.open_for(group, place, Offset(*nth)).next().is_some();
+        let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
+        let Some(own) = ledger.process(life).map(|process| &process.handlers) else { return };
+        let is_open =
+            |nth: &i64| ledger.open_for(group, place, Offset(*nth)).any(|handler| own.contains(&handler));
         let from = self.work.over.get(&(group, place)).copied().unwrap_or_default();
         let first = (from.0..offset.0).find(is_open).map_or(offset.max(from), Offset);
         let open = (first.0..offset.0).filter(is_open).count() as u64;

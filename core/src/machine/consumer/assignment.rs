@@ -94,14 +94,17 @@ impl<P: Kept> Consumer<P> {
         }
         // A commit on the old connection may still arrive there and lower what is stored.
         self.commit_anew(now);
-        self.commits.due_at_once(now);
+        self.commits.moved(now);
     }
 
     pub(super) fn on_revoke(&mut self, now: Time, until: Time) {
         match std::mem::replace(&mut self.standing, Standing::Unassigned) {
             Standing::Unassigned => self.act(Action::Released),
             Standing::Assigned(membership) => {
-                self.commits.due_at_once(now);
+                if self.commits.resolve_doubt() {
+                    self.commit_anew(now);
+                }
+                self.commits.hurry(now);
                 let give_up_at = until + LAST_COMMIT;
                 self.standing = Standing::Draining { membership, cancel_at: Some(until), give_up_at };
             }

@@ -17,6 +17,10 @@ use crate::ports::{Commit, CommitRequest, PortError};
 /// An idle consumer commits at once, but not more often than this.
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
+/// A commit without an answer may still be on its way, be taken behind a later one and lower what is stored. After so long
+/// it has come or is lost, and the position is committed once more.
+const IN_DOUBT: Duration = Duration::from_secs(60);
+
 /// The commit cycle of a consumer.
 #[derive(Debug, Clone)]
 pub(super) struct Commits {
@@ -34,6 +38,8 @@ pub(super) struct Commits {
     strays: Vec<RequestId>,
     /// Such a commit may have been taken since the present assignment began.
     overtaken: bool,
+    /// When the position is committed once more, after a commit without an answer.
+    doubted_until: Option<Time>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,15 +61,16 @@ impl Commits {
             limit,
             strays: Vec::new(),
             overtaken: false,
+            doubted_until: None,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
         if self.in_flight.is_some() || self.refused {
-            None
-        } else {
-            self.due.map(|due| due.max(self.not_before))
+            return None;
         }
+        let due = self.due.into_iter().chain(self.doubted_until).min();
+        due.map(|due| due.max(self.not_before))
     }
 
     /// Asks for a commit no later than `at`.
@@ -71,11 +78,21 @@ impl Commits {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Asks for a commit now, whatever has failed before: the coordinator is another, or there is little time left.
-    pub(super) fn due_at_once(&mut self, now: Time) {
+    /// The coordinator is another one: what failed at the last one is no reason to wait.
+    pub(super) fn moved(&mut self, now: Time) {
+        self.not_before = now;
+    }
+
+    /// There is little time left for a last commit: what failed before is no reason to wait.
+    pub(super) fn hurry(&mut self, now: Time) {
         self.due_at(now);
         self.not_before = now;
         self.failures = 0;
+    }
+
+    /// Whether a commit is in doubt; from now on no more.
+    pub(super) fn resolve_doubt(&mut self) -> bool {
+        self.doubted_until.take().is_some()
     }
 
     /// Whether repeating a commit within the little time that a drain has is of no use. While partitions are kept, all
@@ -136,6 +153,11 @@ impl<P: Kept> Consumer<P> {
         };
         if self.commits.deadline().is_none_or(|due| due > now) {
             return;
+        }
+        if self.commits.doubted_until.is_some_and(|until| until <= now) {
+            self.commits.resolve_doubt();
+            self.marks.hit("committed once more after a commit without an answer");
+            self.commit_anew(now);
         }
         if draining && self.live_calls > 0 {
             self.commits.due = None;
@@ -247,7 +269,7 @@ impl<P: Kept> Consumer<P> {
         let Some(nth) = self.commits.strays.iter().position(|stray| *stray == id) else {
             return self.marks.hit("late reply ignored");
         };
-        self.commits.strays.swap_remove(nth);
+        self.commits.strays.remove(nth);
         if matches!(outcome, Err(PortError::Refused(_) | PortError::Unreachable { .. }))
             || self.standing.membership().is_none()
         {
@@ -255,6 +277,7 @@ impl<P: Kept> Consumer<P> {
         }
         self.marks.hit("a former assignment's commit may have overtaken this one's");
         self.commits.overtaken = true;
+        self.doubt(now, outcome.as_ref().err());
         self.commit_anew(now);
     }
 
@@ -266,8 +289,16 @@ impl<P: Kept> Consumer<P> {
         self.commits.due_at(now);
     }
 
+    /// Whether a commit that failed so may still be taken.
+    fn doubt(&mut self, now: Time, error: Option<&PortError>) {
+        if let Some(PortError::Unknown { .. } | PortError::Malformed { .. }) = error {
+            self.commits.doubted_until = Some(now + IN_DOUBT);
+        }
+    }
+
     fn commit_failed(&mut self, now: Time, generation: Generation, error: PortError) {
         self.commits.due_at(now);
+        self.doubt(now, Some(&error));
         let remedy = error.code().map(|code| (code, code.remedy()));
         match remedy {
             Some((ErrorCode::OffsetMetadataTooLarge, _)) if self.commits.limit != MetadataLimit::NONE => {

@@ -207,6 +207,7 @@ fn with_a_stray() -> (Member, RequestId) {
 #[test]
 fn a_former_assignments_commit_that_is_taken_late_is_said_over() {
     for outcome in [Ok(vec![Ok(())]), Err(unknown())] {
+        let is_known = outcome.is_ok();
         let (mut member, stray) = with_a_stray();
         member.begins(&[("orders/0", 2)]);
         member.pass(60 * SECOND);
@@ -215,8 +216,38 @@ fn a_former_assignments_commit_that_is_taken_late_is_said_over() {
         assert_eq!(member.commit(), ["orders/0:2"]);
         member.commit_accepted();
         member.pass(60 * SECOND);
-        assert_eq!(member.commit(), Vec::<String>::new(), "once is enough");
+        assert_eq!(member.commit().is_empty(), is_known, "what may still be on its way is said over again");
     }
+}
+
+#[test]
+fn a_commit_without_an_answer_is_said_over_once_it_can_no_more_be_on_its_way() {
+    let mut member = committing();
+    member.done("charge orders/0@1");
+    member.commit_answered(Err(unknown()));
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+    member.commit_accepted();
+    member.pass(58 * SECOND);
+    assert_eq!(member.commit(), Vec::<String>::new(), "nothing new, no commit");
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+    member.commit_accepted();
+    member.pass(600 * SECOND);
+    assert_eq!(member.commit(), Vec::<String>::new(), "once is enough");
+}
+
+#[test]
+fn a_drain_says_over_what_is_in_doubt() {
+    let mut member = committing();
+    member.done("charge orders/0@1");
+    member.commit_answered(Err(unknown()));
+    member.pass(SECOND);
+    member.commit_accepted();
+    member.revoke(SECOND);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+    member.commit_accepted();
+    assert_eq!(member.released, 1);
 }
 
 #[test]
