@@ -109,7 +109,10 @@ fn worked<T>(outcome: &Result<T, PortError>) -> Option<bool> {
         Ok(_) => Some(true),
         // Others join or leave, or an event cannot be sent as it is: the protocol goes on, or the next event.
         Err(PortError::Refused(
-            ErrorCode::RebalanceInProgress | ErrorCode::MemberIdRequired | ErrorCode::MessageTooLarge,
+            ErrorCode::RebalanceInProgress
+            | ErrorCode::MemberIdRequired
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge,
         )) => None,
         Err(_) => Some(false),
     }
@@ -175,12 +178,15 @@ impl World {
         input: &Input,
     ) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
-        // Members look at the cluster every so often, whatever came of it.
+        // Members look at the cluster every so often, whatever came of it. Where all that waited has run out of time, a
+        // producer begins anew for what is submitted then.
         let looks = name == "describe";
+        let anew = Duration::from_millis(self.setup.numbers.delivery) / 8;
         let longest = match self.processes[process].role {
-            Role::Producer(_) if looks => LONGEST_LOOK,
+            Role::Producer(_) if looks => LONGEST_LOOK.min(anew),
             Role::Service(_) if looks => LONGEST.min(Duration::from_millis(self.setup.numbers.watch) / 2),
-            Role::Producer(_) | Role::Service(_) => LONGEST,
+            Role::Producer(_) => LONGEST.min(anew),
+            Role::Service(_) => LONGEST,
         };
         for (about, worked) in weighed(input, broker, about) {
             let Some(worked) = worked else { continue };
@@ -295,6 +301,7 @@ mod tests {
     fn what_is_refused_for_its_size_or_asked_for_two_reasons_is_not_in_vain() {
         let refused = |code: ErrorCode| worked::<()>(&Err(code.into()));
         assert_eq!(refused(ErrorCode::MessageTooLarge), None);
+        assert_eq!(refused(ErrorCode::RecordListTooLarge), None);
         assert_eq!(refused(ErrorCode::NotLeaderOrFollower), Some(false));
         let id = evenkeel_core::model::RequestId(1);
         let outcome = Err(ErrorCode::NotLeaderOrFollower.into());
