@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use evenkeel_core::model::{BrokerId, Generation, Offset, PartitionId};
+use evenkeel_core::model::{BrokerId, Generation, Offset, PartitionId, Time};
 use evenkeel_core::records::{self, Batches};
 
 use super::stale::Outdated;
@@ -16,6 +16,8 @@ pub(crate) struct Truth {
     members: BTreeMap<(GroupNo, std::sync::Arc<str>), Life>,
     /// The last generation whose assignment was told.
     generations: BTreeMap<GroupNo, Generation>,
+    /// When each process last learnt that it is well in its group.
+    well: BTreeMap<Life, Time>,
     /// Who owns what, by the last assignment.
     owners: BTreeMap<(GroupNo, Place), Life>,
     /// Up to where each log was told.
@@ -35,6 +37,16 @@ impl Truth {
     /// Who goes by a member id.
     pub(crate) fn member(&self, group: GroupNo, id: &std::sync::Arc<str>) -> Option<Life> {
         self.members.get(&(group, std::sync::Arc::clone(id))).copied()
+    }
+
+    /// A coordinator told a process that it is well in its group.
+    pub(crate) fn is_well(&mut self, life: Life, now: Time) {
+        self.well.insert(life, now);
+    }
+
+    /// Whether it did so at some time or later.
+    pub(crate) fn was_well_since(&self, life: Life, time: Time) -> bool {
+        self.well.get(&life).is_some_and(|at| *at >= time)
     }
 
     /// The group in which a process goes by a member id.

@@ -56,7 +56,12 @@ pub(crate) fn answer(world: &mut impl Oversight, life: Life, asked: &Asked, sent
 }
 
 /// Takes in an answer that reached a process which waited for it.
-pub(crate) fn learnt(world: &mut impl Oversight, life: Life, answer: &Answer) {
+pub(crate) fn learnt(world: &mut impl Oversight, now: Time, life: Life, answer: &Answer) {
+    if let Answer::Heartbeat(answer) = answer
+        && answer.outcome.is_ok()
+    {
+        world.truth().is_well(life, now);
+    }
     if let Answer::JoinGroup(answer) = answer
         && let Ok(joined) = &answer.outcome
         && let Some(group) = world.truth().group_of(&answer.member, life)

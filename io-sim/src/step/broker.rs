@@ -56,7 +56,7 @@ impl World {
                 if self.network.answered(connection, ticket)
                     && let Some(life) = self.waits(ticket)
                 {
-                    watch::learnt(self, life, &answer);
+                    watch::learnt(self, self.now, life, &answer);
                     self.receive(life, Inlet::Answer(ticket, Box::new(answer)));
                 }
             }

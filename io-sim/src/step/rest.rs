@@ -18,6 +18,11 @@ impl World {
             if present.deployed != process.deployed {
                 pending.push(format!("process {nth} has yet to stop to come again with other handlers"));
             }
+            // Who has not been heard since cannot be sure of its partitions, and commits nothing when it stops.
+            let heard = self.truth.was_well_since(present.life, self.healed_at);
+            if matches!(process.role, Role::Service(_)) && !heard {
+                pending.push(format!("{} has not heard from its coordinator since the quiet", present.life));
+            }
             if let Role::Producer(producer) = process.role {
                 let (done, of) = (self.produced[producer], self.sends[producer].len());
                 if done < of || !present.sending.is_empty() {

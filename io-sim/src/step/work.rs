@@ -34,6 +34,9 @@ const LONGEST_LOOK: Duration = Duration::from_millis(800);
 /// The bytes of a record that has nothing in it, as windows count them.
 const LEAST_WEIGHT: u64 = 128;
 
+/// The questions that are about the partitions of an assignment.
+const OF_AN_ASSIGNMENT: [&str; 3] = ["fetch-offsets", "list-offsets", "fetch"];
+
 /// A question of a process, and to whom it goes or what it is about.
 type Errand = (Life, &'static str, u64);
 
@@ -67,9 +70,10 @@ impl Work {
         if u128::from(vain.times) > u128::from(GROWING) + waits { Err(*vain) } else { Ok(()) }
     }
 
-    /// A life is over, or its assignment.
+    /// A life is over, or its assignment: the next one knows nothing of what failed for partitions that it had.
     pub(super) fn let_go(&mut self, life: Life) {
         self.open.retain(|(of, _), _| *of != life);
+        self.vain.retain(|(of, question, _), _| *of != life || !OF_AN_ASSIGNMENT.contains(question));
     }
 
     /// A life is over.
@@ -282,6 +286,19 @@ mod tests {
         let mut work = Work::default();
         let over = (0..200).position(|nth| fails(&mut work, Duration::from_millis(50) * nth));
         assert_eq!(over, Some(GROWING as usize));
+    }
+
+    #[test]
+    fn an_assignment_begins_new_counts_for_its_partitions_and_for_nothing_else() {
+        let mut work = Work::default();
+        let join = (ERRAND.0, "join", 0);
+        for _ in 0..GROWING {
+            assert!(!fails(&mut work, Duration::ZERO));
+            assert!(work.answered(Time::ZERO, join, false, LONGEST).is_ok());
+        }
+        work.let_go(ERRAND.0);
+        assert!(!fails(&mut work, Duration::ZERO));
+        assert!(work.answered(Time::ZERO, join, false, LONGEST).is_err());
     }
 
     #[test]

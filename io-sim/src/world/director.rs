@@ -551,6 +551,9 @@ impl Director {
             if !state.started.contains(&present.life) {
                 pending.push(format!("{} has not started yet", present.life));
             }
+            if !state.truth.was_well_since(present.life, self.plan.quiet_at) {
+                pending.push(format!("{} has not heard from its coordinator since the quiet", present.life));
+            }
         }
         let quiet_at = self.plan.quiet_at;
         let old = state.waiting.values().filter(|waiting| waiting.since < quiet_at).count();

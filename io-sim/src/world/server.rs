@@ -98,7 +98,7 @@ impl State {
             Delivery::Answer { connection, ticket, answer } => {
                 if self.network.answered(connection, ticket) {
                     if let Some(life) = self.network.connection(connection).map(|c| c.life) {
-                        watch::learnt(self, life, &answer);
+                        watch::learnt(self, now, life, &answer);
                     }
                     self.answer(ticket, Reply::Answer(answer));
                 }
