@@ -126,3 +126,69 @@ fn records_before_the_first_that_is_shown_are_seen_too() {
          ",
     );
 }
+
+/// A commit named an event settled beyond its offset. The log lost that event to an unclean election and another came to stand
+/// there. The next owner read on from below the cut, where both logs agree, and took the new event for the settled one.
+#[test]
+fn what_was_settled_in_a_log_that_was_cut_hides_nothing_of_the_new_one() {
+    holds(
+        "\
+         set brokers 2\n\
+         set producers 2\n\
+         set events 8\n\
+         set bad-percent 6\n\
+         set active-ms 24068\n\
+         seed 10083324\n\
+         quiet at 24.068s\n\
+         at 7.7s elect-unclean partition 0 to 1 behind 5.7s\n\
+         at 13s stale-metadata broker 0 for 3s\n\
+         at 15s evict group 0 member 2\n\
+         ",
+    );
+}
+
+/// A false alarm: a batch of a producer that had died came to its broker after all had come to rest.
+#[test]
+fn nothing_is_at_rest_while_a_batch_is_on_its_way() {
+    holds(
+        "\
+         set brokers 3\n\
+         set topics 2\n\
+         set partitions 3\n\
+         set pipeline 3\n\
+         set events 8\n\
+         set keys 10\n\
+         set active-ms 2415\n\
+         set session-ms 9405\n\
+         set lag-us 18952\n\
+         seed 10086818\n\
+         quiet at 2.415s\n\
+         at 0.675s crash process 1 down 0.7225s\n\
+         at 0.95s kill-broker 0 down 0.49s\n\
+         at 2s crash process 1 down 1s\n\
+         at 2s deploy group 0 handlers 65517 every 1s\n\
+         strike slow of 8589934598 nth 2\n\
+         ",
+    );
+}
+
+/// A false alarm: the coordinator moved twice just before faults were over, and a member was asked to stop that had not heard
+/// from it since. It could not know whether its partitions were still its own, and left without a last commit.
+#[test]
+fn nothing_is_at_rest_before_members_have_heard_from_their_coordinator() {
+    holds(
+        "\
+         set brokers 2\n\
+         set coordinator-load-ms 959\n\
+         set rebalance-delay-ms 26\n\
+         set members 3\n\
+         set events 1\n\
+         set session-ms 9386\n\
+         set rebalance-timeout-ms 7902\n\
+         seed 1581\n\
+         quiet at 18.016s\n\
+         at 15.7s move-coordinator group 0 to 2\n\
+         at 16.6s move-coordinator group 0 to 1\n\
+         ",
+    );
+}

@@ -400,6 +400,7 @@ fn read(answer: FetchAnswer, asked: &FetchPartition) -> Read<RecordRef> {
         offset: record.offset(),
         key: record.key().map(digest),
         weight: u32::try_from(record.weight()).unwrap_or(u32::MAX).saturating_add(RECORD_OVERHEAD),
+        leader_epoch: record.batch().leader_epoch(),
         record,
     };
     Read {

@@ -300,6 +300,18 @@ impl Network {
         next
     }
 
+    /// Batches that are on their way to a broker or wait there, whether or not their producer still lives.
+    #[must_use]
+    pub fn batches_on_the_way(&self) -> usize {
+        let is_batch = |letter: &&Letter| matches!(letter.request, Request::Produce(_));
+        let sent = self.on_the_way.iter().filter_map(|(_, delivery)| match delivery {
+            Delivery::Request { letter, .. } => Some(letter),
+            _ => None,
+        });
+        let queued = self.connections.values().flat_map(|connection| &connection.queue);
+        sent.chain(queued).filter(is_batch).count()
+    }
+
     /// A client gives a connection up: who waited for answers. The server learns of it behind all that was sent.
     pub fn give_up(&mut self, now: Time, id: ConnectionId) -> Vec<Ticket> {
         let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.client_holds)

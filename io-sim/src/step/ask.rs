@@ -451,6 +451,7 @@ fn read(fetched: &message::Fetched, from: Offset) -> Read<Item> {
         offset: record.offset(),
         key: record.key().map(digest_bytes),
         weight: u32::try_from(record.weight()).unwrap_or(u32::MAX).saturating_add(128),
+        leader_epoch: record.batch().leader_epoch(),
         record: Item { event: event_of(&record).unwrap_or_default(), offset: record.offset() },
     };
     Read {

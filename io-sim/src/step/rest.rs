@@ -41,6 +41,10 @@ impl World {
         if old > 0 {
             pending.push(format!("{old} calls of before the quiet are not over"));
         }
+        let batches = self.network.batches_on_the_way();
+        if batches > 0 {
+            pending.push(format!("{batches} batches are on their way"));
+        }
         if self.now < self.unnoticed_until {
             pending.push("a topic was made anew a moment ago".to_owned());
         }

@@ -264,8 +264,11 @@ impl Setup {
         match family {
             // Machines read no wall clock.
             Family::Clocks => false,
-            // A commit without metadata does not tell which life of the topic it is of.
-            Family::Recreations => MetadataLimit::new(self.numbers.metadata as usize) != MetadataLimit::NONE,
+            // A commit without metadata does not tell which life of the topic it is of, nor where the epochs below it
+            // began.
+            Family::Recreations | Family::UncleanElections => {
+                MetadataLimit::new(self.numbers.metadata as usize) != MetadataLimit::NONE
+            }
             _ => true,
         }
     }

@@ -116,8 +116,8 @@ impl Scope {
         let handlers = self.plan.setup.facts().handlers;
         let has = |flavour| handlers.iter().any(|handler| handler.flavour == flavour);
         match law {
-            // The run itself judges whether all comes to rest.
-            Law::Liveness => false,
+            // The run itself judges whether all comes to rest, and what depends on nothing else takes two runs.
+            Law::Liveness | Law::Independence => false,
             Law::NoLoss => has(Flavour::Idempotent),
             Law::AtLeastOnce | Law::AtMostOnce | Law::Atomic => has(Flavour::ExactlyOnce),
             _ => true,

@@ -560,6 +560,10 @@ impl Director {
         if old > 0 {
             pending.push(format!("{old} requests of before the quiet are not answered"));
         }
+        let batches = state.network.batches_on_the_way();
+        if batches > 0 {
+            pending.push(format!("{batches} batches are on their way"));
+        }
         for (send, life) in &state.sending {
             pending.push(format!("{life} waits for {send}"));
         }

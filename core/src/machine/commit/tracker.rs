@@ -201,13 +201,22 @@ impl CommitTracker {
         }
         self.window.cut(end);
         self.position = self.position.min(end);
-        while self.inherited.pop_back_if(|run| run.start >= end).is_some() {}
-        if let Some(last) = self.inherited.back_mut() {
-            last.end = last.end.min(end);
-        }
+        self.disinherit(end);
         self.revision += 1;
         self.recommit();
         self.verify(self.frontier).or_else(|broken| self.stop(broken))
+    }
+
+    /// What an earlier owner settled at or beyond `from` was of other records than those that are there now.
+    pub fn disinherit(&mut self, from: Offset) {
+        let before = self.inherited.len();
+        while self.inherited.pop_back_if(|run| run.start >= from).is_some() {}
+        let mut is_less = self.inherited.len() < before;
+        if let Some(last) = self.inherited.back_mut().filter(|last| last.end > from) {
+            last.end = from;
+            is_less = true;
+        }
+        self.revision += u64::from(is_less);
     }
 
     /// Takes a ticket back: every handler of its event has settled it.

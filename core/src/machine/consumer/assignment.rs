@@ -194,6 +194,7 @@ impl<P: Kept> Consumer<P> {
             leader_epoch: None,
             epoch_refused: false,
             lineage: Lineage::default(),
+            settled_before: None,
             runnable: vec![0; self.handlers.len()],
             held: 0,
             max_bytes: self.config.fetch_bytes,
@@ -344,6 +345,7 @@ impl<P: Kept> Consumer<P> {
         }
         partition.position = stored.offset;
         let below = epochs(&stored.metadata, stored.offset);
+        partition.settled_before = stored.leader_epoch;
         partition.lineage = Lineage::committed(stored.leader_epoch, stored.offset, below);
         self.set_phase(slot, Phase::Reading);
     }

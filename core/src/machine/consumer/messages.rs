@@ -47,6 +47,8 @@ pub struct Arrival<P> {
     pub key: Option<u64>,
     /// Its bytes.
     pub weight: u32,
+    /// The epoch of the leader that wrote it, if it told one.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The record.
     pub record: P,
 }

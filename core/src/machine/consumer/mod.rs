@@ -127,6 +127,9 @@ struct Partition {
     /// The leader does not know that epoch: the next look replaces it, even by an older one.
     epoch_refused: bool,
     lineage: Lineage,
+    /// The last leader epoch of which the owner before this one had read anything. What it settled beyond its commit is
+    /// of no later one: records of a later epoch stand where the log was cut.
+    settled_before: Option<LeaderEpoch>,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
     runnable: Vec<u64>,
     /// Bytes of events that some handler has not settled.

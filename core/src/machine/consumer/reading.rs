@@ -262,7 +262,10 @@ impl<P: Kept> Consumer<P> {
 
     fn admit(&mut self, slot: usize, arrival: Arrival<P>) -> Result<(), Broken> {
         let partition = &mut self.partitions[slot];
-        let Arrival { offset, key, weight, record } = arrival;
+        let Arrival { offset, key, weight, leader_epoch, record } = arrival;
+        if leader_epoch.zip(partition.settled_before).is_some_and(|(wrote, settled)| wrote > settled) {
+            partition.tracker.disinherit(offset);
+        }
         let ticket = match partition.tracker.admit(offset)? {
             Admission::New(ticket) => ticket,
             Admission::AlreadySettled => {

@@ -101,6 +101,7 @@ impl Log {
             offset,
             key,
             weight: WEIGHT,
+            leader_epoch: None,
             record: record(number, offset),
         };
         let records = taken.iter().map(arrival).collect();

@@ -142,8 +142,8 @@ fn what_will_stay_for_long_keeps_no_frame_alive() {
         }
         let Read { records, next, leader_epoch, high_watermark, fault } = read(records);
         let framed = |arrival: Arrival<Offset>| {
-            let Arrival { offset, key, weight, .. } = arrival;
-            Arrival { offset, key, weight, record: Framed::default() }
+            let Arrival { offset, key, weight, leader_epoch, .. } = arrival;
+            Arrival { offset, key, weight, leader_epoch, record: Framed::default() }
         };
         let records = records.into_iter().map(framed).collect();
         let read = Read { records, next, leader_epoch, high_watermark, fault };

@@ -79,7 +79,7 @@ fn arrivals(records: &str) -> Vec<Arrival<Offset>> {
         let (offset, key) = record.split_at(record.len() - 1);
         let offset = Offset(offset.parse().expect("an offset"));
         let key = (key != "-").then(|| u64::from(key.as_bytes()[0]));
-        Arrival { offset, key, weight: 10, record: offset }
+        Arrival { offset, key, weight: 10, leader_epoch: None, record: offset }
     };
     records.split_whitespace().map(arrival).collect()
 }

@@ -116,7 +116,7 @@ impl Anything {
         let records = self.many(|any| {
             let offset = any.offset();
             let weight = [0, 10, u32::MAX][any.below(3) as usize];
-            Arrival { offset, key: Some(u64::from(any.below(2))), weight, record: offset }
+            Arrival { offset, key: Some(u64::from(any.below(2))), weight, leader_epoch: None, record: offset }
         });
         let fault = match self.below(6) {
             0 => Some(ReadFault::TooSmall([0, 100, u32::MAX][self.below(3) as usize])),

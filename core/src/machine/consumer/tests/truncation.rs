@@ -5,7 +5,12 @@ use crate::ports::{Commit, EpochEnd};
 
 /// Records that a leader of this epoch wrote.
 fn read_in(epoch: i32, records: &str) -> Result<Read<Offset>, ErrorCode> {
-    Ok(Read { leader_epoch: Some(LeaderEpoch(epoch)), ..read(records) })
+    let leader_epoch = Some(LeaderEpoch(epoch));
+    let mut read = Read { leader_epoch, ..read(records) };
+    for arrival in &mut read.records {
+        arrival.leader_epoch = leader_epoch;
+    }
+    Ok(read)
 }
 
 /// What is left of the log: up to `end`, of this epoch.
@@ -142,6 +147,19 @@ fn a_new_member_goes_back_below_what_was_committed_where_the_epoch_began_there()
     assert_eq!(asked(&member), (5, Some(2)));
     member.fetched_as("orders/0", read_in(4, "5x 6y 7z"));
     assert_eq!(member.started().len(), 3);
+}
+
+#[test]
+fn what_an_earlier_owner_settled_is_of_no_later_epoch_than_it_had_read() {
+    let mut member = successor(3, 7..9);
+    member.fetched_as("orders/0", read_in(3, "5a 6b 7c"));
+    assert_eq!(member.started(), ["charge orders/0@5", "charge orders/0@6"], "7 was settled");
+    member.fetched_as("orders/0", read_in(4, "8d 9e"));
+    assert_eq!(
+        member.started(),
+        ["charge orders/0@8", "charge orders/0@9"],
+        "8 is another record than was settled"
+    );
 }
 
 #[test]
