@@ -22,7 +22,7 @@ use sim_tests::batch::Batch;
 use sim_tests::pairs::Pairs;
 use sim_tests::planted::{Hunt, Table};
 use sim_tests::smallest;
-use sim_tests::steps::{OUT_OF_REACH, Steps};
+use sim_tests::steps::{OUT_OF_REACH, RARE, Steps};
 
 /// Simulated runs of Evenkeel: its machines alone, step by step, or the real library in a simulated world.
 #[derive(Debug, Parser)]
@@ -307,6 +307,9 @@ fn main() -> ExitCode {
             println!("{}", steps.grid);
             for (mark, why) in OUT_OF_REACH {
                 println!("no run reaches the branch {mark:?}: {why}");
+            }
+            for (mark, how_few) in RARE {
+                println!("few runs reach the branch {mark:?}: {how_few}");
             }
             Ok(u8::from(!steps.failures.is_empty()))
         }

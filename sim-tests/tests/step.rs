@@ -17,6 +17,8 @@ use sim_tests::steps::{Steps, marks_of};
 const SEEDS: std::ops::Range<u64> = 0..10_000;
 /// Each so-manieth seed is run again.
 const AGAIN: u64 = 20;
+/// What is rare is looked for as far as here.
+const FURTHER: u64 = 60_000;
 /// No end of patience: all seeds are run.
 const ALL: Duration = Duration::MAX;
 
@@ -35,6 +37,15 @@ fn every_run_comes_to_rest_and_every_law_holds_in_any_company() {
     let machines = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/machine");
     let surprises = steps.surprises(&marks_of(&machines));
     assert!(surprises.is_empty(), "{surprises:#?}");
+    let mut rare = steps.rare_missed();
+    for from in (SEEDS.end..FURTHER).step_by(2_000) {
+        if rare.is_empty() {
+            break;
+        }
+        let missed = Steps::run(from..from + 2_000, 1, ALL).rare_missed();
+        rare.retain(|mark| missed.contains(mark));
+    }
+    assert_eq!(rare, [] as [&str; 0], "not reached before seed {FURTHER} either");
     for family in with_effect() {
         let missed = steps.grid.missed(family, Standing::Assigned);
         assert!(

@@ -196,7 +196,7 @@ fn written<'a>(value: &impl Encode, buffer: &'a mut [u8]) -> &'a [u8] {
     &buffer[..length]
 }
 
-/// Where epochs began that a commit at `base` carries, ascending; whoever has settled the events. None if the text is
+/// Where epochs began that a commit at `base` carries, ascending; whoever has settled the events. Nothing if the text is
 /// not this library's, or not of that commit.
 #[must_use]
 pub fn epochs(text: &str, base: Offset) -> Vec<EpochStart> {

@@ -88,13 +88,18 @@ impl<P: Kept> Consumer<P> {
     }
 
     pub(super) fn on_moved(&mut self, now: Time, moved: Membership) {
-        match &mut self.standing {
+        let coordinator = moved.coordinator;
+        let before = match &mut self.standing {
             Standing::Unassigned => return self.marks.hit("moved without an assignment"),
-            Standing::Assigned(membership) | Standing::Draining { membership, .. } => *membership = moved,
-        }
+            Standing::Assigned(membership) | Standing::Draining { membership, .. } => {
+                std::mem::replace(membership, moved).coordinator
+            }
+        };
         // A commit on the old connection may still arrive there and lower what is stored.
         self.commit_anew(now);
-        self.commits.moved(now);
+        if coordinator != before {
+            self.commits.moved(now);
+        }
     }
 
     pub(super) fn on_revoke(&mut self, now: Time, until: Time) {

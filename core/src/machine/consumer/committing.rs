@@ -109,7 +109,7 @@ impl Commits {
     pub(super) fn forget(&mut self) {
         let mut strays = std::mem::take(&mut self.strays);
         strays.extend(self.in_flight.take().map(|sent| sent.id));
-        *self = Self { strays, ..Self::new(self.limit) };
+        *self = Self { strays, doubted_until: self.doubted_until, ..Self::new(self.limit) };
     }
 
     /// Whether what is stored may be lower than what was read of it.
@@ -270,6 +270,8 @@ impl<P: Kept> Consumer<P> {
             return self.marks.hit("late reply ignored");
         };
         self.commits.strays.remove(nth);
+        // Where nothing is assigned, the next assignment inherits the doubt.
+        self.doubt(now, outcome.as_ref().err());
         if matches!(outcome, Err(PortError::Refused(_) | PortError::Unreachable { .. }))
             || self.standing.membership().is_none()
         {
@@ -277,7 +279,6 @@ impl<P: Kept> Consumer<P> {
         }
         self.marks.hit("a former assignment's commit may have overtaken this one's");
         self.commits.overtaken = true;
-        self.doubt(now, outcome.as_ref().err());
         self.commit_anew(now);
     }
 

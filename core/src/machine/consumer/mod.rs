@@ -336,7 +336,7 @@ impl<P: Kept> Machine for Consumer<P> {
         [
             self.retries.peek().map(|Reverse((at, _, _))| *at),
             self.pauses.first().map(|(until, _)| *until),
-            self.commits.deadline(),
+            self.standing.membership().and_then(|_| self.commits.deadline()),
             self.standing.deadline(),
         ]
         .into_iter()

@@ -297,3 +297,43 @@ fn a_drain_commits_at_once_whatever_has_failed_before() {
     member.commit_answered(Err(unknown()));
     assert!(member.wait_for(5, |member| !member.commit().is_empty()) < 100, "and soon again");
 }
+
+#[test]
+fn what_is_in_doubt_stays_in_doubt_when_the_assignment_ends() {
+    // Its answer came as unknown while nothing was assigned, as it does where the request is given up with the assignment.
+    let mut aborted = committing();
+    let (stray, _) = aborted.take_commit();
+    aborted.handle(Input::Lost);
+    aborted.handle(Input::CommitDone { id: stray, outcome: Err(unknown()) });
+    // Or before, and another commit was taken since.
+    let mut answered = committing();
+    answered.commit_answered(Err(unknown()));
+    answered.pass(SECOND);
+    answered.commit_accepted();
+    answered.handle(Input::Lost);
+    for mut member in [aborted, answered] {
+        member.assigned(&["orders/0"]);
+        member.begins(&[("orders/0", 2)]);
+        member.pass(58 * SECOND);
+        assert_eq!(member.commit(), Vec::<String>::new(), "nothing new, no commit");
+        member.pass(2 * SECOND);
+        assert_eq!(member.commit(), ["orders/0:2"]);
+    }
+}
+
+#[test]
+fn a_doubt_disturbs_nobody_who_has_no_partitions() {
+    let mut member = committing();
+    member.commit_answered(Err(unknown()));
+    member.handle(Input::Lost);
+    member.pass(600 * SECOND);
+    assert_eq!(member.machine.deadline(), None);
+}
+
+#[test]
+fn a_coordinator_that_is_found_again_is_no_reason_to_commit_at_once() {
+    let mut member = given_up_for_now();
+    let again = member.membership();
+    member.handle(Input::Moved(again));
+    assert_eq!(member.commit(), Vec::<String>::new());
+}

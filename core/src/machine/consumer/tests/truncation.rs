@@ -163,6 +163,17 @@ fn what_an_earlier_owner_settled_is_of_no_later_epoch_than_it_had_read() {
 }
 
 #[test]
+fn what_an_earlier_owner_settled_ends_with_its_epochs_also_where_no_record_tells() {
+    let mut member = successor(3, 7..9);
+    let control_markers = Read { next: Offset(7), ..read_in(4, "").expect("it was read") };
+    member.fetched_as("orders/0", Ok(control_markers));
+    member.pass(SECOND);
+    assert_eq!(member.commit(), ["orders/0:7"], "and nothing settled beyond");
+    member.fetched_as("orders/0", read_in(4, "7c 8d"));
+    assert_eq!(member.started(), ["charge orders/0@7", "charge orders/0@8"]);
+}
+
+#[test]
 fn the_epoch_of_what_was_settled_before_is_not_forgotten_while_older_records_are_read() {
     let mut member = successor(5, 8..10);
     member.fetched_as("orders/0", read_in(3, "5a 6b"));
