@@ -36,10 +36,10 @@ enum Command {
     /// Runs the machines under many seeds and tells of those that fail.
     Explore {
         /// The first seed.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
         from: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 10_000)]
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
         seeds: u64,
         /// No more seeds are begun after so many minutes.
         #[arg(long, default_value_t = 1_440)]
@@ -48,7 +48,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         canary: u64,
         /// How many at once.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
         threads: u64,
     },
     /// Runs one seed again and shows every step.
@@ -65,10 +65,10 @@ enum Command {
         #[arg(long)]
         bug: Option<String>,
         /// Made to fail.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["plan", "bug", "world"])]
         canary: bool,
-        /// The world of the real library, not the machines alone.
-        #[arg(long)]
+        /// The world of the real library, not the machines alone. Planted bugs are in the machines' world only.
+        #[arg(long, conflicts_with = "bug")]
         world: bool,
     },
     /// Shows the world of the machines as it stands behind a step: what each process, broker and the database holds.
@@ -128,28 +128,28 @@ enum Command {
     /// Runs the machines under many seeds and prints what faults met, and what they never did.
     Coverage {
         /// The first seed.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
         from: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
         seeds: u64,
         /// How many at once.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
         threads: u64,
     },
     /// Runs plans twice, with and without what should change nothing for the rest, and compares.
     Pairs {
         /// The first seed.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
         from: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 1_000)]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
         seeds: u64,
         /// With a planted bug.
         #[arg(long)]
         bug: Option<String>,
         /// How many at once.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
         threads: u64,
     },
     /// Looks for planted bugs and prints by which law they are caught, and how soon.
@@ -161,7 +161,7 @@ enum Command {
         #[arg(long)]
         full: bool,
         /// How many at once.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
         threads: u64,
     },
     /// Prints how small shrinking makes the failures of planted bugs, beside the smallest that there are.
@@ -207,13 +207,13 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         canary: u64,
         /// The first seed.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
         from: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 1_000)]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
         seeds: u64,
         /// How many at once.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
         threads: u64,
     },
     /// Prints the hash of each seed's world.
@@ -384,7 +384,17 @@ fn bug_of(name: Option<&str>) -> Result<Option<Planted>, String> {
 fn plan_of(seed: Seed, path: Option<PathBuf>) -> Result<Plan, String> {
     let Some(path) = path else { return Ok(Plan::draw(seed)) };
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    text.parse().map_err(|error| format!("{}: {error}", path.display()))
+    let plan: Plan = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+    if !text.lines().any(|line| line.trim_start().starts_with("seed ")) {
+        return Err(format!(
+            "{}: the plan has no line `seed {seed}`, and means nothing without",
+            path.display()
+        ));
+    }
+    if plan.setup.seed != seed {
+        return Err(format!("{}: the plan is of seed {}, not {seed}", path.display(), plan.setup.seed));
+    }
+    Ok(plan)
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]

@@ -107,9 +107,11 @@ fn int(rest: &mut &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_core::machine::commit::{Fingerprint, MetadataLimit, SettledSet};
+    use evenkeel_core::machine::commit::{
+        self, CommitTracker, EpochStart, Fingerprint, MetadataLimit, SettledSet,
+    };
     use evenkeel_core::machine::group::protocol::Assignment;
-    use evenkeel_core::model::{TopicName, TopicPartition};
+    use evenkeel_core::model::{LeaderEpoch, TopicName, TopicPartition};
 
     use super::*;
 
@@ -126,6 +128,16 @@ mod tests {
             assert_eq!(*settled(&text, Offset(base)), runs);
             assert_eq!(*settled(&text, Offset(base + 1)), []);
         }
+        let start = |(epoch, from)| EpochStart { epoch: LeaderEpoch(epoch), from: Offset(from) };
+        let epochs = [(2, 0), (1 << 30, 70_000)].map(start);
+        let set = SettledSet::new(Offset(80_000), [Offset(80_002)..Offset(80_009)]);
+        let mut tracker = CommitTracker::resume(Offset(80_000), &set);
+        tracker.recommit();
+        let handlers = Fingerprint::of(["charge"]);
+        let commit = tracker.commit(MetadataLimit::DEFAULT, handlers, &epochs).expect("it is sound");
+        let text = commit.expect("it says where it stands").metadata;
+        assert_eq!(commit::epochs(&text, Offset(80_000)), epochs);
+        assert_eq!(*settled(&text, Offset(80_000)), *set.runs(), "behind the epochs");
         for other in ["", "hello", "4QAA"] {
             assert_eq!(*settled(other, Offset(0)), []);
         }
