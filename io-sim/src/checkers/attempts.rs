@@ -28,6 +28,10 @@ struct Delivery {
     /// the library knows where a transaction is involved.
     counted: u32,
     last: Option<(Time, RunEnd)>,
+    /// Time that is not the handler's: from the begin of an attempt that the world ended to the next one.
+    excused: Duration,
+    /// Since when that lasts now.
+    stuck_since: Option<Time>,
     /// The partition may have been assigned anew, and then attempts are counted from the beginning.
     may_be_anew: bool,
 }
@@ -117,10 +121,21 @@ impl Attempts {
         attempt: u32,
     ) -> Result<(), Breach> {
         let policy = ledger.facts().handler(id.1).retry;
-        let new = Delivery { began: at, attempt: 1, counted: 0, last: None, may_be_anew: false };
+        let new = Delivery {
+            began: at,
+            attempt: 1,
+            counted: 0,
+            last: None,
+            excused: Duration::ZERO,
+            stuck_since: None,
+            may_be_anew: false,
+        };
         let delivery = self.deliveries.entry(id).or_insert(new);
         if delivery.may_be_anew && attempt == 1 {
             *delivery = new;
+        }
+        if let Some(since) = delivery.stuck_since.take() {
+            delivery.excused += at.since(since);
         }
         let wrong = |what: String| Err(breach(ledger, id, &what));
         if attempt > delivery.counted + 1 || attempt < delivery.attempt {
@@ -164,6 +179,9 @@ impl Attempts {
                 RunEnd::Failed | RunEnd::Permanent | RunEnd::Panicked | RunEnd::Dropped => true,
                 RunEnd::Done | RunEnd::Ignored | RunEnd::World => false,
             };
+            if end == RunEnd::World {
+                delivery.stuck_since.get_or_insert(run.at);
+            }
             // The events of a batch that failed are tried one by one, and that failure is nobody's attempt.
             if counts && !is_batch {
                 delivery.counted += 1;
@@ -196,7 +214,8 @@ impl Attempts {
         };
         let permanent = matches!(delivery.last, Some((_, RunEnd::Permanent)));
         let counted = handler.retry.max_attempts.is_some_and(|most| delivery.counted >= most.get());
-        let spent = at.since(delivery.began);
+        let stuck = delivery.stuck_since.map_or(Duration::ZERO, |since| at.since(since));
+        let spent = at.since(delivery.began).saturating_sub(delivery.excused + stuck);
         let late = handler.retry.total.is_some_and(|total| spent + SLACK >= total);
         if permanent || counted || late {
             return Ok(());
@@ -223,6 +242,29 @@ mod tests {
         story.sent_and_logged(0, Some(1), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn the_time_of_an_outage_is_not_the_handlers() {
+        let mut story = Story::with(|handler| {
+            handler.on_failure = OnFailure::Discard;
+            let total = Some(Duration::from_secs(10));
+            handler.retry = RetryPolicy { max_attempts: None, total, ..OnFailure::Discard.default_retries() };
+        });
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.assigned(1, 0);
+        story.attempted(0, 0, 1, RunEnd::World);
+        story.pass(Duration::from_secs(11));
+        let mut at_once = story.clone();
+        at_once.given_up(0, 0, 1);
+        at_once.breaks(Law::Attempts, "given up after 0 attempts in 0ns, and its policy allows more");
+        story.attempted(0, 0, 1, RunEnd::Failed);
+        let mut soon = story.clone();
+        soon.given_up(0, 0, 1);
+        soon.breaks(Law::Attempts, "given up after 1 attempts in 0ns, and its policy allows more");
+        story.pass(Duration::from_secs(10));
+        story.given_up(0, 0, 1);
+        story.holds(Law::Attempts, 3);
     }
 
     #[test]

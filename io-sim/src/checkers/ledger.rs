@@ -21,6 +21,8 @@ pub struct Standing {
     pub given_up: bool,
     /// The last attempt failed.
     pub failed: bool,
+    /// There was an attempt at this record.
+    pub tried: bool,
     /// It was committed by a process that does not run the handler, which is not owed it any more.
     pub passed_over: bool,
     /// After it was passed over the group's position was set to before it: whoever begins there is handed it after all.
@@ -57,6 +59,8 @@ pub struct Log {
     standings: BTreeMap<HandlerNo, Vec<Standing>>,
     /// Whether it ever lost its last records.
     was_cut: bool,
+    /// Where handlers had tried records that were lost since.
+    tried_and_lost: BTreeSet<(HandlerNo, Offset)>,
     /// The keys of lost records that handlers may go on to fail for, and so hold up others.
     lost_and_bad: Vec<Option<KeyNo>>,
 }
@@ -93,7 +97,9 @@ impl Log {
         self.lost_and_bad
             .extend(lost.filter(|record| record.nature != Nature::Good).map(|record| record.key));
         self.records.truncate(end);
-        for standings in self.standings.values_mut() {
+        for (handler, standings) in &mut self.standings {
+            let lost = (0..).map(Offset).zip(&*standings).skip(end).filter(|(_, standing)| standing.tried);
+            self.tried_and_lost.extend(lost.map(|(offset, _)| (*handler, offset)));
             standings.truncate(end);
         }
         self.was_cut = true;
@@ -396,6 +402,12 @@ impl Ledger {
                 let (call, life, handler, place) = (*call, *life, *handler, *place);
                 let began = Run { call, life, handler, place, offset: *offset, event: *event, began: at };
                 self.runs.insert(*run, began);
+                let log = self.logs.entry(place).or_default();
+                if !log.is_another(*offset, *event)
+                    && let Some(standing) = log.standing_mut(handler, *offset)
+                {
+                    standing.tried = true;
+                }
             }
             Happening::RunEnded { run, end } => {
                 if let Some(run) = self.runs.remove(run) {
@@ -404,7 +416,11 @@ impl Ledger {
             }
             Happening::GivenUp { handler, place, offset, .. } => {
                 let log = self.logs.entry(*place).or_default();
-                if let Some(standing) = log.standing_mut(*handler, *offset) {
+                // What was tried there and lost since may be given up late, and not the record that has come in its place.
+                let is_of_the_lost = log.tried_and_lost.contains(&(*handler, *offset));
+                if let Some(standing) = log.standing_mut(*handler, *offset)
+                    && (standing.tried || !is_of_the_lost)
+                {
                     standing.given_up = true;
                 }
             }

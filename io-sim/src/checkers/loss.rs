@@ -190,6 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_given_up_late_and_what_came_in_its_place_is_not() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.handled(0, 0, RunEnd::Failed);
+        let run = story.begun(0, 0);
+        story.truncated(0);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.ended(run, RunEnd::Failed);
+        story.given_up(0, 0, 2);
+        story.breaks(Law::NoLoss, "the record at 0");
+        story.handled_instead(0, 0, 1, RunEnd::Failed);
+        story.given_up(0, 0, 1);
+        story.holds(Law::NoLoss, 1);
+    }
+
+    #[test]
     fn an_exactly_once_handler_settles_when_its_transaction_commits() {
         let mut story = Story::exactly_once();
         story.sent_and_logged(0, Some(1), Nature::Good);
