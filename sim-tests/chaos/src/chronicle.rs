@@ -229,12 +229,14 @@ mod tests {
     #[test]
     fn of_two_that_asked_for_the_same_the_one_with_an_answer_was_taken() {
         let answered = Entry::CommitAnswered { nth: 1, answers: vec![Answer::Taken] };
-        let journal = vec![(1, asked(0, 1)), (2, asked(1, 1)), (3, answered)];
+        let began =
+            Entry::RunBegan { run: 0, call: 0, handler: 0, partition: 0, offset: 0, event: 0, attempt: 1 };
+        let journal = vec![(1, began), (2, asked(0, 1)), (3, asked(1, 1)), (4, answered)];
         let (commits, strange) = told(journal.clone(), vec![commit(1)]);
-        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [1]);
+        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [2]);
         assert_eq!(strange, [] as [&str; 0]);
         let (commits, strange) = told(journal, vec![commit(1), commit(1)]);
-        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(commits.iter().map(|(_, _, sent)| *sent).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(strange, [] as [&str; 0]);
     }
 
