@@ -78,7 +78,7 @@ mod tests {
         let (done, other) = oneshot::channel();
         runtime.spawn(async { panic!("meant to") });
         runtime.spawn(async {
-            let _ = done.send(());
+            done.send(()).expect("it is waited for");
         });
         assert_eq!(other.await, Ok(()));
     }

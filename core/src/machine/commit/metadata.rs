@@ -35,8 +35,6 @@ const CHECKSUM: usize = 4;
 /// A pair of run lengths, at its longest: a tag and eight bytes for each.
 const LONGEST_PAIR: usize = 18;
 const LONGEST_HEADER: usize = 34;
-/// No epochs take this many bytes.
-const NO_EPOCHS: usize = 1;
 
 #[derive(Debug, Encode, Decode)]
 struct Header {
@@ -152,10 +150,9 @@ pub(super) fn encode(
         base: base.0,
     };
     let mut bytes = written(&header, &mut buffer).to_vec();
-    let bare = bytes.len() + NO_EPOCHS;
     let room = limit.bytes().saturating_sub(CHECKSUM);
-    write_epochs(carried(epochs, base), base, room, &mut bytes);
-    let mut says_something = bytes.len() > bare || scope.topic.is_some();
+    let written_epochs = write_epochs(carried(epochs, base), base, room, &mut bytes);
+    let mut says_something = written_epochs > 0 || scope.topic.is_some();
     let mut end = base;
     for run in joined(base, runs) {
         let lengths = (run.start.0.abs_diff(end.0), run.end.0.abs_diff(run.start.0));
@@ -175,19 +172,20 @@ pub(super) fn encode(
     Arc::from(STANDARD_NO_PAD.encode(&bytes))
 }
 
-/// The latest of them that fit, behind their number.
-fn write_epochs(epochs: &[EpochStart], base: Offset, room: usize, bytes: &mut Vec<u8>) {
+/// The latest of them that fit, behind their number; answers the number.
+fn write_epochs(epochs: &[EpochStart], base: Offset, room: usize, bytes: &mut Vec<u8>) -> u8 {
     let mut buffer = [0; LONGEST_PAIR];
     let count = bytes.len();
     bytes.push(0);
     for start in epochs.iter().rev() {
         let pair = written(&(start.epoch.0, base.0.abs_diff(start.from.0)), &mut buffer);
         if bytes.len() + pair.len() > room {
-            return;
+            break;
         }
         bytes.extend_from_slice(pair);
         bytes[count] += 1;
     }
+    bytes[count]
 }
 
 fn written<'a>(value: &impl Encode, buffer: &'a mut [u8]) -> &'a [u8] {

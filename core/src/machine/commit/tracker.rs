@@ -236,8 +236,7 @@ impl CommitTracker {
     }
 
     /// What is to be committed now, if it differs from what is known to be stored; `epochs` ascend, and say who wrote the
-    /// log. Until [`committed`](Self::committed)
-    /// says that it was accepted, it will be given again, as it is then.
+    /// log. Until [`committed`](Self::committed) says that it was accepted, it will be given again, as it is then.
     ///
     /// # Errors
     /// As for [`admit`](Self::admit).

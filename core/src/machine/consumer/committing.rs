@@ -154,8 +154,7 @@ impl<P: Kept> Consumer<P> {
         if self.commits.deadline().is_none_or(|due| due > now) {
             return;
         }
-        if self.commits.doubted_until.is_some_and(|until| until <= now) {
-            self.commits.resolve_doubt();
+        if self.commits.doubted_until.take_if(|until| *until <= now).is_some() {
             self.marks.hit("committed once more after a commit without an answer");
             self.commit_anew(now);
         }
@@ -172,15 +171,15 @@ impl<P: Kept> Consumer<P> {
                 continue;
             }
             let scope = self.topics[partition.topic].scope();
-            let snapshot =
-                match partition.tracker.commit(self.commits.limit, scope, partition.lineage.began()) {
-                    Ok(Some(snapshot)) => snapshot,
-                    Ok(None) => continue,
-                    Err(bug) => {
-                        broken.push((slot, bug));
-                        continue;
-                    }
-                };
+            let epochs = partition.lineage.began();
+            let snapshot = match partition.tracker.commit(self.commits.limit, scope, epochs) {
+                Ok(Some(snapshot)) => snapshot,
+                Ok(None) => continue,
+                Err(bug) => {
+                    broken.push((slot, bug));
+                    continue;
+                }
+            };
             items.push((slot, partition.epoch, snapshot.offset));
             commits.push(Commit {
                 at: partition.at.clone(),
@@ -258,8 +257,8 @@ impl<P: Kept> Consumer<P> {
         }
     }
 
-    /// A commit of a former assignment is answered. Unless it did not happen, the present one says
-    /// again where it stands.
+    /// A commit of a former assignment is answered. Unless it did not happen, the present one says again where it
+    /// stands.
     fn on_stray_commit(
         &mut self,
         now: Time,

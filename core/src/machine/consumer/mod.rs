@@ -127,8 +127,7 @@ struct Partition {
     /// The leader does not know that epoch: the next look replaces it, even by an older one.
     epoch_refused: bool,
     lineage: Lineage,
-    /// The last leader epoch of which the owner before this one had read anything. What it settled beyond its commit is
-    /// of no later one: records of a later epoch stand where the log was cut.
+    /// The last leader epoch of which the owner before this one had read anything, as long as nothing later was read.
     settled_before: Option<LeaderEpoch>,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
     runnable: Vec<u64>,
@@ -200,6 +199,15 @@ impl Partition {
     /// Whether there is something to commit.
     fn has_news(&self) -> bool {
         matches!(self.phase, Phase::Reading | Phase::AwaitingBounds) && self.tracker.dirty()
+    }
+
+    /// Records from an offset on are of this leader epoch or later ones. What the owner before this one settled beyond its
+    /// commit is of no later epoch than it had read of: others stand where the log was cut.
+    fn disinherit(&mut self, epoch: Option<LeaderEpoch>, from: Offset) {
+        let is_later = |settled: &mut LeaderEpoch| epoch.is_some_and(|epoch| epoch > *settled);
+        if self.settled_before.take_if(is_later).is_some() {
+            self.tracker.disinherit(from);
+        }
     }
 
     /// Whether there is something to commit that may succeed.

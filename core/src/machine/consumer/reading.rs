@@ -243,9 +243,7 @@ impl<P: Kept> Consumer<P> {
         let fetch_bytes = self.config.fetch_bytes;
         let partition = &mut self.partitions[slot];
         // What follows is of that epoch or a later one, also where what was read has no records for handlers.
-        if read.leader_epoch.zip(partition.settled_before).is_some_and(|(wrote, settled)| wrote > settled) {
-            partition.tracker.disinherit(read.next);
-        }
+        partition.disinherit(read.leader_epoch, read.next);
         partition.position = partition.position.max(read.next).max(partition.tracker.position());
         let asked_for = std::mem::replace(&mut partition.max_bytes, fetch_bytes);
         let (at, offset) = (partition.at.clone(), partition.position);
@@ -267,9 +265,7 @@ impl<P: Kept> Consumer<P> {
     fn admit(&mut self, slot: usize, arrival: Arrival<P>) -> Result<(), Broken> {
         let partition = &mut self.partitions[slot];
         let Arrival { offset, key, weight, leader_epoch, record } = arrival;
-        if leader_epoch.zip(partition.settled_before).is_some_and(|(wrote, settled)| wrote > settled) {
-            partition.tracker.disinherit(offset);
-        }
+        partition.disinherit(leader_epoch, offset);
         let ticket = match partition.tracker.admit(offset)? {
             Admission::New(ticket) => ticket,
             Admission::AlreadySettled => {

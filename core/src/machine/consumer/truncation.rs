@@ -3,12 +3,14 @@
 //!
 //! Offsets alone do not tell: the position may lie within the log again. So each fetch names the leader epoch of what
 //! was read before it, and a leader whose log holds something else there says what it has instead (KIP-595, which
-//! replaced the separate question of KIP-320). Reading goes back to where the two part (`lineage`). What was settled beyond it, by this
-//! member or by an earlier one, says nothing of the records that now stand there, so the tracker forgets it, and the
-//! lower position is committed at once. A new member finds a cut by the same means: the epoch is committed too, and
-//! where the last epochs began travels in the commit's metadata. (Where brokers take so little of it that they do
-//! not fit, a new member goes back to the committed offset at most.) What an earlier owner settled beyond its commit may lie beyond the
-//! cut, where the position does not reach yet: records that a later leader wrote than it had read from are none of it.
+//! replaced the separate question of KIP-320). Reading goes back to where the two part (`lineage`). What was settled
+//! beyond it, by this member or by an earlier one, says nothing of the records that now stand there, so the tracker
+//! forgets it, and the lower position is committed at once.
+//!
+//! A new member finds a cut by the same means: the epoch is committed too, and where the last epochs began travels in the
+//! commit's metadata. (Where brokers take so little of it that they do not fit, a new member goes back to the committed
+//! offset at most.) What an earlier owner settled beyond its commit may lie beyond the cut, where the position does not
+//! reach yet: records that a later leader wrote than it had read from are none of it.
 //!
 //! Events that were read before the cut run to their end. They were acknowledged to their producer, and what their
 //! handlers do is not undone by the log's loss; only nothing is tracked for them any more. One that blocks is let go: it
