@@ -106,6 +106,8 @@ impl FromStr for Plan {
 pub struct Report {
     /// What it was determined by.
     pub plan: Plan,
+    /// The planted bug, if it had one.
+    pub bug: Option<Planted>,
     /// The law that was broken, and at which step.
     pub breach: Option<(u64, Breach)>,
     /// Every step.
@@ -144,7 +146,16 @@ impl fmt::Display for Report {
         }
         writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
         if !self.is_clean() {
-            writeln!(f, "to see it: make replay SEED={seed}\nto make it small: make shrink SEED={seed}")?;
+            let is_drawn = self.plan == Plan::draw(seed);
+            if is_drawn && self.bug.is_none() {
+                writeln!(f, "to see it: make replay SEED={seed}\nto make it small: make shrink SEED={seed}")?;
+            } else {
+                let bug = self.bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default();
+                let from = if is_drawn { "" } else { " --plan FILE, the plan below in the file" };
+                for (to, word) in [("to see it", "replay"), ("to make it small", "shrink")] {
+                    writeln!(f, "{to}: cargo run --profile sim -p sim-tests -- {word} {seed}{bug}{from}")?;
+                }
+            }
             writeln!(f, "the plan:\n{}", self.plan)?;
         }
         Ok(())
@@ -255,6 +266,7 @@ impl World {
     #[must_use]
     pub fn into_report(self, plan: Plan) -> Report {
         Report {
+            bug: self.planted,
             plan,
             breach: self.breach,
             trace: self.trace,

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evenkeel_sim::checkers::{Law, Tested};
 use evenkeel_sim::faults::Chance;
 use evenkeel_sim::seed::Seed;
 use evenkeel_sim::trace::{Detail, Hash};
 use evenkeel_sim::world::{self, Report};
+
+use crate::each::each;
 
 /// What many worlds came to.
 #[derive(Debug, Clone, Default)]
@@ -57,22 +57,9 @@ impl Batch {
         threads: u64,
         run: &(dyn Fn(Seed) -> Report + Sync),
     ) -> Self {
-        let begun = Instant::now();
-        let next = AtomicU64::new(seeds.start);
-        let batch = Mutex::new(Self::default());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let seed = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end);
-                    while let Some(seed) = seed() {
-                        let report = run(Seed(seed));
-                        batch.lock().expect("nobody panics with it").add(report);
-                    }
-                });
-            }
-        });
-        let batch = batch.into_inner().expect("nobody panicked with it");
-        Self { took: begun.elapsed(), ..batch }
+        let mut batch = Self::default();
+        let took = each(seeds, threads, Duration::MAX, |seed| run(Seed(seed)), |report| batch.add(report));
+        Self { took, ..batch }
     }
 
     fn add(&mut self, report: Report) {

@@ -33,14 +33,6 @@ impl Grid {
         }
     }
 
-    /// Takes in another grid.
-    pub fn merge(&mut self, other: Self) {
-        self.runs += other.runs;
-        for (cell, runs) in other.cells {
-            *self.cells.entry(cell).or_default() += runs;
-        }
-    }
-
     /// What processes waited for, standing so, when anything struck at all.
     #[must_use]
     pub fn known(&self, standing: Standing) -> BTreeSet<&'static str> {

@@ -10,6 +10,7 @@ compile_error!(
 
 pub mod batch;
 pub mod coverage;
+mod each;
 pub mod pairs;
 pub mod planted;
 pub mod smallest;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evenkeel_sim::checkers::Breach;
 use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::pairs::{Difference, Pair, judge};
 use evenkeel_sim::step::planted::Planted;
+
+use crate::each::each;
 
 /// The first law that a seed's pairs break.
 #[must_use]
@@ -37,27 +37,14 @@ impl Pairs {
     /// If a thread of it does.
     #[must_use]
     pub fn run(seeds: std::ops::Range<u64>, threads: u64, bug: Option<Planted>) -> Self {
-        let begun = Instant::now();
-        let next = AtomicU64::new(seeds.start);
-        let all = Mutex::new(Self::default());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= seeds.end {
-                            break;
-                        }
-                        for difference in Difference::ALL {
-                            let pair = judge(Seed(seed), difference, bug);
-                            all.lock().expect("nobody panics with it").add(pair);
-                        }
-                    }
-                });
+        let mut all = Self::default();
+        let judged = |seed| Difference::ALL.map(|difference| judge(Seed(seed), difference, bug));
+        let took = each(seeds, threads, Duration::MAX, judged, |pairs| {
+            for pair in pairs {
+                all.add(pair);
             }
         });
-        let all = all.into_inner().expect("nobody panicked with it");
-        Self { took: begun.elapsed(), ..all }
+        Self { took, ..all }
     }
 
     fn add(&mut self, pair: Pair) {

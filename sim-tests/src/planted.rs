@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use evenkeel_sim::checkers::Law;
 use evenkeel_sim::seed::Seed;
@@ -11,6 +10,7 @@ use evenkeel_sim::step::planted::{Class, Planted};
 use evenkeel_sim::step::{Plan, run_with};
 use evenkeel_sim::trace::Detail;
 
+use crate::each::each;
 use crate::pairs;
 
 /// From so many starting points a bug is looked for.
@@ -78,19 +78,12 @@ impl Table {
     #[must_use]
     pub fn up_to(class: Class, threads: u64) -> Self {
         let bugs: Vec<_> = Planted::ALL.iter().copied().filter(|bug| bug.class() <= class).collect();
-        let next = AtomicUsize::new(0);
-        let hunts = Mutex::new(BTreeMap::new());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let hunt = Hunt::of(*bug);
-                        hunts.lock().expect("nobody panics with it").insert(*bug, hunt);
-                    }
-                });
-            }
+        let mut hunts = BTreeMap::new();
+        let hunt = |nth| Hunt::of(bugs[nth as usize]);
+        each(0..bugs.len() as u64, threads, Duration::MAX, hunt, |hunt| {
+            hunts.insert(hunt.bug, hunt);
         });
-        Self { hunts: hunts.into_inner().expect("nobody panicked with it").into_values().collect() }
+        Self { hunts: hunts.into_values().collect() }
     }
 
     /// The bugs that were not found in time.

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evenkeel_sim::checkers::{Evidence, Law, Tested};
 use evenkeel_sim::faults::Chance;
@@ -14,6 +12,7 @@ use evenkeel_sim::step::{self, Report};
 use evenkeel_sim::trace::{Detail, Hash};
 
 use crate::coverage::Grid;
+use crate::each::each;
 
 /// Branches that machines mark and that no run of this level reaches, with the reason. One that is reached after all does
 /// not belong here.
@@ -119,26 +118,9 @@ impl Steps {
         most: Duration,
         run: &(dyn Fn(Seed) -> Report + Sync),
     ) -> Self {
-        let begun = Instant::now();
-        let next = AtomicU64::new(seeds.start);
-        let all = Mutex::new(Self::default());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut own = Self::default();
-                    while begun.elapsed() < most {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= seeds.end {
-                            break;
-                        }
-                        own.add(run(Seed(seed)));
-                    }
-                    all.lock().expect("nobody panics with it").merge(own);
-                });
-            }
-        });
-        let all = all.into_inner().expect("nobody panicked with it");
-        Self { took: begun.elapsed(), ..all }
+        let mut all = Self::default();
+        let took = each(seeds, threads, most, |seed| run(Seed(seed)), |report| all.add(report));
+        Self { took, ..all }
     }
 
     fn add(&mut self, report: Report) {
@@ -160,24 +142,6 @@ impl Steps {
         if !report.is_clean() {
             self.failures.insert(seed, report);
         }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.failures.extend(other.failures);
-        self.hashes.extend(other.hashes);
-        self.tested.add(&other.tested);
-        for (chance, count) in other.struck {
-            *self.struck.entry(chance).or_default() += count;
-        }
-        for (mark, (count, runs)) in other.marks {
-            let (all, in_runs) = self.marks.entry(mark).or_default();
-            *all += count;
-            *in_runs += runs;
-        }
-        self.grid.merge(other.grid);
-        self.elapsed += other.elapsed;
-        self.steps += other.steps;
     }
 
     /// Rare marks that no run reached.

@@ -84,6 +84,17 @@ fn bugs_of_the_first_class_are_found_at_once() {
 }
 
 #[test]
+fn a_report_says_how_its_own_run_is_seen_again() {
+    let of_seed = step::canary(Seed(3), Detail::Hashes);
+    let text = of_seed.to_string();
+    assert!(text.contains("make replay SEED=3\n") && text.contains("make shrink SEED=3\n"), "{text}");
+    let mut of_a_file = of_seed;
+    of_a_file.plan.faults.quiet_at = evenkeel_core::model::Time::MAX;
+    let text = of_a_file.to_string();
+    assert!(text.contains("-- replay 3 --plan FILE, the plan below in the file\n"), "{text}");
+}
+
+#[test]
 fn a_report_says_all_that_a_person_needs() {
     use evenkeel_sim::step::planted::Planted;
     let bug = Some(Planted::PanicIsSuccess);
@@ -96,8 +107,8 @@ fn a_report_says_all_that_a_person_needs() {
         format!("seed {seed} broke C2 commit safety: "),
         "at step ".to_owned(),
         format!("hash {}", report.trace.hash()),
-        format!("make replay SEED={seed}"),
-        format!("make shrink SEED={seed}"),
+        format!("-- replay {seed} --bug panic-is-success\n"),
+        format!("-- shrink {seed} --bug panic-is-success\n"),
         "chance handler-panics".to_owned(),
     ] {
         assert!(text.contains(&part), "{part:?} is not in {text}");

@@ -10,6 +10,7 @@ pub mod decode;
 pub(crate) mod logs;
 pub(crate) mod positions;
 pub(crate) mod rest;
+pub(crate) mod rollouts;
 pub(crate) mod stale;
 pub(crate) mod telling;
 pub(crate) mod truth;

@@ -28,6 +28,7 @@ use super::world::{Todo, World};
 use crate::checkers::{Breach, Law};
 use crate::history::{End, Fate, GroupNo, HandlerNo, Happening, Life, SendNo, Sent, ServiceNo, TopicNo};
 use crate::network::{ConnectionId, Ticket};
+use crate::oversight::rollouts::Rollouts;
 use crate::trace::{Kind, digest_bytes};
 
 const INPUT: Kind = Kind::new("input");
@@ -37,9 +38,6 @@ const TICK: Kind = Kind::new("tick");
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a stop may take.
 pub(super) const STOP: Duration = Duration::from_secs(30);
-
-/// All handlers of a group.
-pub(super) const EVERYTHING: u16 = u16::MAX;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +114,7 @@ pub(super) enum Inlet {
 
 impl Process {
     pub(super) const fn new(role: Role) -> Self {
-        Self { role, lives: 0, present: None, down: Duration::from_secs(1), deployed: EVERYTHING, lags: 0 }
+        Self { role, lives: 0, present: None, down: Duration::from_secs(1), deployed: Rollouts::ALL, lags: 0 }
     }
 
     /// When it is to be woken.

@@ -119,14 +119,12 @@ impl World {
                 self.store.empty_until = self.store.empty_until.max(now + lasting);
             }
             Stroke::Deploy { group, handlers, every } => {
-                let group = group % self.deployed.len() as u16;
-                self.deployed[usize::from(group)] = handlers;
-                let is_its = |number: &u16| {
-                    self.processes[usize::from(*number)].role == Role::Service(ServiceNo(group))
-                };
-                let turns: Vec<_> = (0..processes).filter(is_its).collect();
-                for (nth, number) in (0..).zip(turns) {
-                    self.plan_at(now + every * nth, Todo::Deploy(number));
+                let group = self.group(group);
+                let all = (0..).zip(&self.processes);
+                let its = all.filter(|(_, process)| process.role == Role::Service(ServiceNo(group.0)));
+                let its = its.map(|(number, _)| number);
+                for (at, number) in self.rollouts.begin(now, group, handlers, every, its) {
+                    self.plan_at(at, Todo::Deploy(number));
                 }
             }
             Stroke::Grow { partition, by } => {
@@ -160,7 +158,7 @@ impl World {
         let place = usize::from(number);
         let Role::Service(service) = self.processes[place].role else { return };
         let process = &mut self.processes[place];
-        process.deployed = self.deployed[usize::from(service.0)];
+        process.deployed = self.rollouts.of_group(GroupNo(service.0));
         if process.present.as_ref().is_some_and(|present| present.deployed != process.deployed) {
             self.ask_to_stop(place);
         }

@@ -16,7 +16,7 @@ use evenkeel_core::model::{BrokerId, Time, TopicName, WallTime};
 use super::client::Pending;
 use super::coverage::Coverage;
 use super::planted::Planted;
-use super::process::{EVERYTHING, Inlet, Process, Role};
+use super::process::{Inlet, Process, Role};
 use super::setup::{PlannedSend, Setup};
 use super::store::Store;
 use super::strike::address;
@@ -28,6 +28,7 @@ use crate::faults::{Stroke, swarm};
 use crate::history::{Facts, Happening, History, Life, Place, ServiceNo, TopicNo};
 use crate::network::counter::Counter;
 use crate::network::{ConnectionId, Network, Ticket};
+use crate::oversight::rollouts::Rollouts;
 use crate::oversight::truth::Truth;
 use crate::oversight::watch::Asked;
 use crate::oversight::{logs, telling};
@@ -147,8 +148,7 @@ pub struct World {
     /// What is less far ahead is due at once.
     moment: Duration,
     pub(super) processes: Vec<Process>,
-    /// Which of its handlers each group was deployed with last.
-    pub(super) deployed: Vec<u16>,
+    pub(super) rollouts: Rollouts,
     pub(super) store: Store,
     pub(super) sends: Arc<[Vec<PlannedSend>]>,
     pub(super) produced: Vec<usize>,
@@ -231,7 +231,7 @@ impl World {
             sequence: 0,
             moment: Duration::ZERO,
             processes: services.chain(producers).map(Process::new).collect(),
-            deployed: vec![EVERYTHING; numbers.groups as usize],
+            rollouts: Rollouts::of(numbers.groups as usize),
             store: Store::default(),
             sends: setup.sends().into(),
             produced: vec![0; numbers.producers as usize],

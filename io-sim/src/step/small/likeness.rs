@@ -60,7 +60,7 @@ impl World {
             whole = whole.and(digest.take(process));
         }
         whole = whole.and(digest.take(&self.cluster));
-        whole = whole.and(digest.take(&(&self.store, &self.truth, &self.scratch)));
+        whole = whole.and(digest.take(&(&self.store, &self.truth, &self.scratch, &self.rollouts)));
         whole = whole.and(digest.take(&(self.judge.memory(), &self.work, self.healed_at)));
         whole = whole.and(digest.take(&(self.dice.memory(), &self.produced, self.next_send)));
         whole = whole.and(digest.take(&(&self.asked, &self.pending, self.network.links.memory(now))));
