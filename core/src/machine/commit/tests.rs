@@ -342,6 +342,47 @@ fn a_commit_carries_where_the_last_epochs_below_it_began_whoever_runs_the_next_h
 }
 
 #[test]
+fn epochs_that_cannot_be_are_damage() {
+    let bytes = STANDARD_NO_PAD.decode(
+        &*SettledSet::new(Offset(1_000), [run(1_001, 1_005)]).encode(handlers(), MetadataLimit::DEFAULT),
+    );
+    let header = bytes.expect("it is base64")[..28].to_vec();
+    // A number of epochs, and of each twice the epoch and how far below it begins.
+    let read = |tail: &[u8]| {
+        let mut bytes = [&header, tail].concat();
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        let text = STANDARD_NO_PAD.encode(bytes);
+        (SettledSet::decode(&text, Offset(1_000), handlers()).map(|_| ()), epochs(&text, Offset(1_000)))
+    };
+    assert_eq!(read(&[2, 14, 3, 10, 7]), (Ok(()), starts(&[(5, 993), (7, 997)])));
+    assert_eq!(read(&[2, 14, 7, 10, 7]), (Ok(()), starts(&[(5, 993), (7, 993)])));
+    let damaged: [(&str, &[u8]); 6] = [
+        ("more than are carried", &[5, 18, 1, 16, 2, 14, 3, 12, 4, 10, 5]),
+        ("fewer than are said", &[2, 14, 3]),
+        ("the same epoch twice", &[2, 14, 3, 14, 7]),
+        ("ascending", &[2, 10, 3, 14, 7]),
+        ("an earlier one begins later", &[2, 14, 7, 10, 3]),
+        ("one begins at the commit", &[1, 14, 0]),
+    ];
+    for (what, tail) in damaged {
+        assert_eq!(read(tail), (Err(Unreadable::Damaged), Vec::new()), "{what}");
+    }
+}
+
+#[test]
+fn what_is_no_more_inherited_is_no_more_committed() {
+    let set = SettledSet::new(Offset(5), [run(7, 9), run(12, 14), run(20, 22)]);
+    let mut tracker = CommitTracker::resume(Offset(5), &set);
+    assert_eq!(tracker.commit(MetadataLimit::DEFAULT, handlers(), &[]), Ok(None), "it is what is stored");
+    tracker.disinherit(Offset(30));
+    assert!(!tracker.dirty(), "nothing of it lies there");
+    tracker.disinherit(Offset(13));
+    let snapshot = tracker.commit(MetadataLimit::DEFAULT, handlers(), &[]).expect("it is sound");
+    assert_eq!(named(&snapshot.expect("it is less than is stored")), [run(7, 9), run(12, 13)]);
+    tracker.check();
+}
+
+#[test]
 fn limits_halve_down_to_none() {
     let mut limits = vec![MetadataLimit::DEFAULT];
     while limits[limits.len() - 1] != MetadataLimit::NONE {
