@@ -86,14 +86,20 @@ impl FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut numbers = setup::Numbers::default();
         let mut rest = String::new();
-        for line in text.lines() {
+        for (nth, line) in (1..).zip(text.lines()) {
             let words: Vec<_> = line.split_whitespace().collect();
-            let known = match *words {
-                ["set", name, number] => number.parse().is_ok_and(|number| numbers.set(name, number)),
-                _ => false,
-            };
-            // A line that is not understood is refused by its number.
-            rest.push_str(if known { "" } else { line });
+            // What is left keeps its line numbers.
+            match *words {
+                ["set", name, number] => {
+                    if !number.parse().is_ok_and(|number| numbers.set(name, number)) {
+                        let names: Vec<_> = setup::Numbers::NAMES.iter().map(|(name, ..)| *name).collect();
+                        let why =
+                            format!("`set NAME N` takes a whole number and one of {}", names.join(", "));
+                        return Err(PlanError::of_line(nth, line, why));
+                    }
+                }
+                _ => rest.push_str(line),
+            }
             rest.push('\n');
         }
         let faults: FaultPlan = rest.parse()?;
@@ -291,7 +297,11 @@ mod tests {
             assert_eq!(plan.to_string().parse::<Plan>().as_ref(), Ok(&plan));
         }
         let error = "set evnts 3\n".parse::<Plan>().expect_err("there is no such number");
-        assert!(error.to_string().contains("set evnts 3"), "{error}");
+        let told = error.to_string();
+        assert!(told.starts_with("line 1 of the plan, \"set evnts 3\", is not understood: "), "{told}");
+        assert!(told.contains(", events, "), "{told}");
+        let error = "seed 1\n\nset events some\n".parse::<Plan>().expect_err("it is no number");
+        assert!(error.to_string().starts_with("line 3 of the plan"), "{error}");
     }
 
     #[test]

@@ -40,7 +40,16 @@ impl plan::Chance for Chance {
 
 impl plan::Stroke for Stroke {
     const QUIET_AT: Time = Time::ZERO;
-    const WRITTEN: &'static str = "";
+    const WRITTEN: &'static str = "`crash process N down TIME`, `crash owner of partition N down TIME`, \
+        `pause process N for TIME`, `pause owner of partition N for TIME`, `stop process N down TIME`, \
+        `jump-clock process N by Nus`, `drift-clock process N by Nppm`, `freeze-clock process N for TIME`, \
+        `isolate-broker N for TIME`, `isolate-process N for TIME`, `cut process N from broker N for TIME`, \
+        `kill-broker N down TIME`, `stall-replica partition N broker N for TIME`, `move-leader partition N to N`, \
+        `elect-unclean partition N to N behind TIME`, `recreate topic of partition N gone TIME`, \
+        `trim partition N to N`, `grow topic of partition N by N`, `move-coordinator group N to N`, \
+        `evict group N member N`, `stale-metadata broker N for TIME`, `restart-database down TIME`, \
+        `empty-pool for TIME`, `deploy group N handlers N every TIME`, `forget-position group N partition N`, \
+        `set-back group N partition N by N`, `spoil-metadata group N partition N how N`";
 
     fn read(words: &[&str]) -> Result<Self, Option<&'static str>> {
         stroke(words)
@@ -218,6 +227,18 @@ mod tests {
         }
     }
 
+    /// A word of a stroke, or what stands for it where it is told how strokes are written.
+    fn form(word: &str) -> &str {
+        let number = |word: &str| word.parse::<i64>().is_ok();
+        match word {
+            _ if number(word) => "N",
+            _ if word.strip_suffix("us").is_some_and(number) => "Nus",
+            _ if word.strip_suffix("ppm").is_some_and(number) => "Nppm",
+            _ if word.starts_with(|first: char| first.is_ascii_digit()) => "TIME",
+            word => word,
+        }
+    }
+
     #[test]
     fn every_stroke_is_read_back() {
         let odd = Duration::new(7, 8_000_009);
@@ -253,16 +274,22 @@ mod tests {
             let mut plan = FaultPlan::none(Seed(1));
             plan.strokes.push((Time::from_millis(1_500), stroke));
             assert_eq!(plan.to_string().parse(), Ok(plan));
+            let written: Vec<_> = stroke.to_string().split(' ').map(form).map(str::to_owned).collect();
+            let written = format!("`{}`", written.join(" "));
+            assert!(
+                <Stroke as plan::Stroke>::WRITTEN.contains(&written),
+                "{written} is not among what there is"
+            );
         }
     }
 
     #[test]
     fn a_line_that_is_not_understood_is_told() {
         let error = "seed 1\nat 3s meteor".parse::<FaultPlan>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "line 2 of the plan, \"at 3s meteor\", is not understood: there is no such fault, or its words are others"
-        );
+        let told = error.to_string();
+        let begins = "line 2 of the plan, \"at 3s meteor\", is not understood: there is no such fault, or its words are \
+                      others; there are `crash process N down TIME`, ";
+        assert!(told.starts_with(begins), "{told}");
         for bad in [
             "quiet at 3",
             "chance reset 5",

@@ -148,6 +148,14 @@ pub struct PlanError {
     why: String,
 }
 
+impl PlanError {
+    /// A line of a plan, counted from one, that is not understood, and what would be.
+    #[must_use]
+    pub fn of_line(line: usize, text: &str, why: String) -> Self {
+        Self { line, text: text.to_owned(), why }
+    }
+}
+
 const fn since_start(at: Time) -> Span {
     Span(at.since(Time::ZERO))
 }
@@ -183,7 +191,7 @@ impl<C: Chance, S: Stroke> FromStr for Plan<C, S> {
         for (nth, line) in text.lines().enumerate() {
             let said = line.split_once('#').map_or(line, |(said, _)| said);
             let words: Vec<_> = said.split_whitespace().collect();
-            let error = |why| PlanError { line: nth + 1, text: line.to_owned(), why };
+            let error = |why| PlanError::of_line(nth + 1, line, why);
             plan.take(&words).map_err(error)?;
         }
         // Two strokes of one moment keep the order in which they were written.
@@ -235,7 +243,6 @@ fn chance<C: Chance>(name: &str) -> Result<C, String> {
 fn stroke<S: Stroke>(words: &[&str]) -> Result<S, String> {
     S::read(words).map_err(|why| match why {
         Some(why) => why.to_owned(),
-        None if S::WRITTEN.is_empty() => "there is no such fault, or its words are others".to_owned(),
         None => format!("there is no such fault, or its words are others; there are {}", S::WRITTEN),
     })
 }
