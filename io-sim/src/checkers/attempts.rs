@@ -62,8 +62,12 @@ impl Checker for Attempts {
                 self.deliveries.retain(|(of, ..), _| of != life);
                 self.runs.retain(|_, run| run.delivery.0 != *life);
             }
+            Happening::Truncated { place, .. } => {
+                self.deliveries.retain(|(.., at, _), _| at != place);
+                self.runs.retain(|_, run| run.delivery.2 != *place);
+            }
             Happening::RunBegan { run, call, life, handler, place, offset, attempt, .. }
-                if !ledger.was_cut(*place) =>
+                if ledger.can_judge_handler(*life, *handler, *place) =>
             {
                 tested.count(Law::Attempts);
                 let delivery = (*life, *handler, *place, *offset);
@@ -72,13 +76,13 @@ impl Checker for Attempts {
                 return self.began(ledger, at, delivery, *attempt);
             }
             Happening::RunEnded { run, end } => {
-                if let Some(began) = self.runs.remove(run)
-                    && !ledger.was_cut(began.delivery.2)
-                {
+                if let Some(began) = self.runs.remove(run) {
                     return self.ended(ledger, at, began, *end);
                 }
             }
-            Happening::GivenUp { life, handler, place, offset, attempts } if !ledger.was_cut(*place) => {
+            Happening::GivenUp { life, handler, place, offset, attempts }
+                if ledger.can_judge_handler(*life, *handler, *place) =>
+            {
                 tested.count(Law::Attempts);
                 return self.given_up(ledger, at, (*life, *handler, *place, *offset), *attempts);
             }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use evenkeel_core::model::{Generation, Offset, Time};
 
 use super::ledger::Ledger;
+use super::log::Log;
 use super::{Breach, Checker, Law, Tested};
 use crate::history::{GroupNo, HandlerNo, Happening, Life, Place};
 
@@ -65,7 +66,7 @@ impl Checker for Commits {
                 settled,
                 outcome: Ok(()),
                 sent,
-            } if !ledger.was_cut(*place) => {
+            } if ledger.can_judge(*life, *group, *place) => {
                 let commit = Accepted {
                     group: *group,
                     place: *place,
@@ -80,6 +81,12 @@ impl Checker for Commits {
                 tested.count(Law::Epochs);
                 self.is_owners(ledger, &commit)
             }
+            Happening::Truncated { place, .. } => {
+                // What was cleared and committed there is no more.
+                self.cleared.retain(|(_, at), _| at != place);
+                self.stored.retain(|(_, at), _| at != place);
+                Ok(())
+            }
             Happening::PositionSet { group, place, offset } => {
                 // What members commit from here on goes on from there.
                 let offset = offset.unwrap_or_default();
@@ -91,7 +98,7 @@ impl Checker for Commits {
     }
 
     fn rest(&mut self, ledger: &Ledger, _: &mut Tested) -> Result<(), Breach> {
-        for ((group, place), stored) in self.stored.iter().filter(|((_, place), _)| !ledger.was_cut(*place)) {
+        for ((group, place), stored) in &self.stored {
             if stored.offset < stored.highest {
                 let story = format!(
                     "group {} rests at {} of {}, but {} was committed before: a late commit took it back, and nobody \
@@ -111,7 +118,7 @@ impl Checker for Commits {
 impl Commits {
     fn is_safe(&mut self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
         let facts = ledger.facts();
-        let end = ledger.log(commit.place).map_or(Offset::ZERO, super::ledger::Log::end);
+        let end = ledger.log(commit.place).map_or(Offset::ZERO, Log::end);
         let at = || facts.place_name(commit.place);
         let unsafe_ = |story: String| Err(Breach::new(Law::CommitSafety, story));
         if commit.offset > end {
@@ -218,6 +225,40 @@ mod tests {
         story.sent_and_logged(1, Some(2), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn whoever_took_over_since_the_log_was_cut_answers_for_what_it_commits_there() {
+        let mut story = two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 2, &[]);
+        story.truncated(1);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        let mut knew_not = story.clone();
+        knew_not.committed(1, 0, 2, &[]);
+        knew_not.served(0, 2, &[]);
+        knew_not.committed(1, 0, 2, &[]);
+        knew_not.holds(Law::CommitSafety, 1);
+        story.assigned(2, 1);
+        story.served(1, 2, &[]);
+        story.committed(2, 1, 1, &[]);
+        let mut back = story.clone();
+        story.committed(2, 1, 2, &[]);
+        story.breaks(Law::CommitSafety, "committed 2 of orders/0 while 1 was not settled by billing/charge");
+        back.committed(2, 1, 0, &[]);
+        back.breaks(Law::Epochs, "committed 0 of orders/0 after 1 had been committed");
+    }
+
+    #[test]
+    fn a_log_that_was_emptied_is_not_judged() {
+        let mut story = two_records();
+        story.truncated(0);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.assigned(2, 1);
+        story.served(1, 0, &[]);
+        story.committed(2, 1, 1, &[]);
+        story.is_vacuous(Law::CommitSafety);
     }
 
     #[test]

@@ -7,123 +7,11 @@ use std::sync::Arc;
 
 use evenkeel_core::model::{Offset, OnFailure, Ordering, Time};
 
+use super::log::{Log, Record, Standing, index};
 use crate::history::{
-    CallNo, End, EventNo, Facts, Flavour, GroupNo, HandlerNo, Happening, KeyNo, Life, Nature, Place, RunEnd,
-    RunNo, Sent, TopicNo,
+    CallNo, End, EventNo, Facts, Flavour, GroupNo, HandlerNo, Happening, Life, Nature, Place, RunEnd, RunNo,
+    Sent, Share, TopicNo,
 };
-
-/// What became of one record for one handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
-    /// Its effects are there, or the handler wants none.
-    pub settled: bool,
-    /// The policy gave it up.
-    pub given_up: bool,
-    /// The last attempt failed.
-    pub failed: bool,
-    /// There was an attempt at this record.
-    pub tried: bool,
-    /// It was committed by a process that does not run the handler, which is not owed it any more.
-    pub passed_over: bool,
-    /// After it was passed over the group's position was set to before it: whoever begins there is handed it after all.
-    pub rewound: bool,
-}
-
-impl Standing {
-    /// Whether nothing more is to happen to it.
-    #[must_use]
-    pub const fn is_over(self) -> bool {
-        self.settled || self.given_up || self.passed_over
-    }
-}
-
-/// A record in a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    /// The workload's event.
-    pub event: Option<EventNo>,
-    /// The event's key.
-    pub key: Option<KeyNo>,
-    /// What handlers make of it.
-    pub nature: Nature,
-    /// Whether the world destroyed it.
-    pub destroyed: bool,
-}
-
-/// One partition's records.
-#[derive(Debug, Clone, Default)]
-pub struct Log {
-    /// By offset; `None` where there is no record.
-    records: Vec<Option<Record>>,
-    /// By handler and offset.
-    standings: BTreeMap<HandlerNo, Vec<Standing>>,
-    /// Whether it ever lost its last records.
-    was_cut: bool,
-    /// Where handlers had tried records that were lost since.
-    tried_and_lost: BTreeSet<(HandlerNo, Offset)>,
-    /// The keys of lost records that handlers may go on to fail for, and so hold up others.
-    lost_and_bad: Vec<Option<KeyNo>>,
-}
-
-impl Log {
-    /// Behind the last record.
-    #[must_use]
-    pub fn end(&self) -> Offset {
-        Offset(self.records.len() as i64)
-    }
-
-    /// The record at an offset.
-    #[must_use]
-    pub fn record(&self, offset: Offset) -> Option<&Record> {
-        self.records.get(index(offset)?)?.as_ref()
-    }
-
-    /// All records with their offsets.
-    pub fn records(&self) -> impl DoubleEndedIterator<Item = (Offset, &Record)> {
-        let numbered = self.records.iter().enumerate();
-        numbered.filter_map(|(nth, record)| Some((Offset(nth as i64), record.as_ref()?)))
-    }
-
-    /// What became of a record for a handler.
-    #[must_use]
-    pub fn standing(&self, handler: HandlerNo, offset: Offset) -> Standing {
-        let of_handler = self.standings.get(&handler);
-        index(offset).and_then(|nth| of_handler?.get(nth).copied()).unwrap_or_default()
-    }
-
-    fn cut(&mut self, end: Offset) {
-        let Some(end) = index(end) else { return };
-        let lost = self.records.iter().skip(end).flatten();
-        self.lost_and_bad
-            .extend(lost.filter(|record| record.nature != Nature::Good).map(|record| record.key));
-        self.records.truncate(end);
-        for (handler, standings) in &mut self.standings {
-            let lost = (0..).map(Offset).zip(&*standings).skip(end).filter(|(_, standing)| standing.tried);
-            self.tried_and_lost.extend(lost.map(|(offset, _)| (*handler, offset)));
-            standings.truncate(end);
-        }
-        self.was_cut = true;
-    }
-
-    /// Whether another event than this one is at an offset: the log was cut since it was read.
-    fn is_another(&self, offset: Offset, event: EventNo) -> bool {
-        let there = self.record(offset).and_then(|record| record.event);
-        self.was_cut && there != Some(event)
-    }
-
-    fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {
-        let nth = index(offset)?;
-        let of_handler = self.standings.entry(handler).or_default();
-        if of_handler.len() <= nth {
-            of_handler.resize(nth + 1, Standing::default());
-        }
-        of_handler.get_mut(nth)
-    }
-}
-
-fn index(offset: Offset) -> Option<usize> {
-    usize::try_from(offset.0).ok()
-}
 
 /// A handler's run that has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,12 +50,15 @@ pub struct Process {
 pub struct Ledger {
     facts: Arc<Facts>,
     logs: BTreeMap<Place, Log>,
-    sent: Vec<Option<Sent>>,
+    /// Each event as it was made, and when it was first to be sent.
+    sent: Vec<Option<(Time, Sent)>>,
     /// Where each event was seen; more than one place if it was written again.
     places: BTreeMap<EventNo, Vec<(Place, Offset)>>,
     claimed: BTreeMap<EventNo, Vec<HandlerNo>>,
     runs: BTreeMap<RunNo, Run>,
     processes: BTreeMap<Life, Process>,
+    /// Who is assigned what, and whether the log was not cut since.
+    owners: BTreeMap<(GroupNo, Place), (Life, bool)>,
     /// Positions that somebody else set, and nobody committed since.
     set_by_others: BTreeSet<(GroupNo, Place)>,
     quiet: bool,
@@ -176,7 +67,11 @@ pub struct Ledger {
 impl Ledger {
     /// What happened, as far as it matters for what is to come.
     pub(crate) const fn memory(&self) -> impl fmt::Debug {
-        (&self.logs, &self.sent, &self.places, &self.claimed, &self.runs, &self.processes, self.quiet)
+        (
+            (&self.logs, &self.owners),
+            (&self.sent, &self.places, &self.claimed),
+            (&self.runs, &self.processes, self.quiet),
+        )
     }
 
     /// Nothing has happened.
@@ -190,6 +85,7 @@ impl Ledger {
             claimed: BTreeMap::new(),
             runs: BTreeMap::new(),
             processes: BTreeMap::new(),
+            owners: BTreeMap::new(),
             set_by_others: BTreeSet::new(),
             quiet: false,
         }
@@ -213,11 +109,24 @@ impl Ledger {
         self.logs.get(&place)
     }
 
-    /// Whether a partition ever lost its last records. Most laws do not judge there any more: offsets stand for several
-    /// events, and who has read what before the cut is not told.
+    /// Whether a partition ever lost its last records.
     #[must_use]
     pub fn was_cut(&self, place: Place) -> bool {
-        self.logs.get(&place).is_some_and(|log| log.was_cut)
+        self.logs.get(&place).is_some_and(|log| log.cut_at.is_some())
+    }
+
+    /// Whether it is known what a process of a group has read of a partition: not if it held it when it lost its last
+    /// records. An offset stood for another event then, and when the process learns of that is not told. Of a
+    /// log that was emptied it is never known.
+    #[must_use]
+    pub fn can_judge(&self, life: Life, group: GroupNo, place: Place) -> bool {
+        self.logs.get(&place).is_none_or(|log| log.cut_at.is_none() || log.took_over.contains(&(group, life)))
+    }
+
+    /// The same for the group of a handler.
+    #[must_use]
+    pub fn can_judge_handler(&self, life: Life, handler: HandlerNo, place: Place) -> bool {
+        self.can_judge(life, self.facts.handler(handler).group, place)
     }
 
     /// Whether a group's position is one that somebody else set, of which its members do not know.
@@ -234,7 +143,15 @@ impl Ledger {
     /// An event as it was made.
     #[must_use]
     pub fn sent(&self, event: EventNo) -> Option<&Sent> {
-        self.sent.get(event.0 as usize)?.as_ref()
+        self.sent.get(event.0 as usize)?.as_ref().map(|(_, sent)| sent)
+    }
+
+    /// Whether a partition lost its last records when an event might already have been among them.
+    #[must_use]
+    pub fn may_have_lost(&self, place: Place, event: EventNo) -> bool {
+        let began = self.sent.get(event.0 as usize).copied().flatten().map(|(at, _)| at);
+        let cut_at = self.logs.get(&place).and_then(|log| log.cut_at);
+        cut_at.is_some_and(|cut| began.is_none_or(|began| began <= cut))
     }
 
     /// A run that has begun and not ended.
@@ -380,7 +297,7 @@ impl Ledger {
                     if self.sent.len() <= nth {
                         self.sent.resize(nth + 1, None);
                     }
-                    self.sent[nth] = Some(*sent);
+                    self.sent[nth].get_or_insert((at, *sent)).1 = *sent;
                 }
             }
             Happening::Logged { place, offset, event } => self.logged(*place, *offset, *event),
@@ -393,7 +310,10 @@ impl Ledger {
                 }
             }
             Happening::Truncated { place, end } => {
-                self.logs.entry(*place).or_default().cut(*end);
+                self.logs.entry(*place).or_default().cut(at, *end);
+                for ((_, of), (_, since)) in &mut self.owners {
+                    *since &= of != place;
+                }
                 for seen in self.places.values_mut() {
                     seen.retain(|(at, offset)| at != place || offset < end);
                 }
@@ -441,12 +361,31 @@ impl Ledger {
                 self.set_by_others.insert((*group, *place));
                 self.rewound(*group, *place, offset.unwrap_or_default());
             }
+            Happening::Assigned { group, shares, .. } => self.assigned(*group, shares),
+            Happening::PositionServed { group, place, life, .. } => {
+                if self.owners.get(&(*group, *place)) == Some(&(*life, true))
+                    && let Some(log) =
+                        self.logs.get_mut(place).filter(|log| log.cut_at.is_some() && !log.began_anew)
+                {
+                    log.took_over.insert((*group, *life));
+                }
+            }
             Happening::StopAsked { .. }
             | Happening::SendEnded { .. }
-            | Happening::Assigned { .. }
             | Happening::Joined { .. }
-            | Happening::PositionServed { .. }
             | Happening::Committed { .. } => {}
+        }
+    }
+
+    /// Who keeps a partition goes on with what it has read.
+    fn assigned(&mut self, group: GroupNo, shares: &[Share]) {
+        let before: BTreeMap<_, _> = self.owners.extract_if(.., |(of, _), _| *of == group).collect();
+        for share in shares {
+            for place in share.places.iter() {
+                let id = (group, *place);
+                let kept = before.get(&id).filter(|(life, _)| *life == share.life);
+                self.owners.insert(id, kept.copied().unwrap_or((share.life, true)));
+            }
         }
     }
 

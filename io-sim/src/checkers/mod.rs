@@ -19,6 +19,7 @@
 pub mod attempts;
 pub mod commit;
 pub mod ledger;
+pub mod log;
 pub mod loss;
 pub mod once;
 pub mod order;

@@ -46,6 +46,7 @@ impl Checker for Order {
                     self.lanes.entry((*place, Some(key))).or_default().push(*offset);
                 }
             }
+            Happening::Truncated { place, end } => self.cut(*place, *end),
             Happening::RunBegan { run: number, .. } => {
                 let Some(run) = ledger.run(*number) else { return Ok(()) };
                 tested.count(Law::Limits);
@@ -68,6 +69,13 @@ fn key_of(ledger: &Ledger, event: EventNo) -> Option<KeyNo> {
 }
 
 impl Order {
+    fn cut(&mut self, place: Place, end: Offset) {
+        for (_, offsets) in self.lanes.iter_mut().filter(|((at, _), _)| *at == place) {
+            offsets.retain(|offset| *offset < end);
+        }
+        self.cleared.retain(|(_, at, _), _| *at != place);
+    }
+
     fn ended(&mut self, run: RunNo) {
         let Some(number) = self.runs.remove(&run) else { return };
         if let Some(call) = self.calls.get_mut(&number) {
@@ -127,7 +135,7 @@ impl Order {
         tested: &mut Tested,
     ) -> Result<(), Breach> {
         let facts = ledger.facts();
-        if ledger.was_cut(run.place) {
+        if !ledger.can_judge_handler(run.life, run.handler, run.place) {
             return Ok(());
         }
         let key = key_of(ledger, run.event);
@@ -193,6 +201,25 @@ mod tests {
         }
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn whoever_took_over_since_the_log_was_cut_keeps_the_order_of_what_is_there_now() {
+        let mut story = story(&[Some(2), Some(1), Some(3)], Ordering::Key);
+        story.handled(0, 1, RunEnd::Done);
+        story.truncated(1);
+        story.sent_and_logged(3, Some(1), Nature::Good);
+        story.sent_and_logged(4, Some(1), Nature::Good);
+        let mut knew_not = story.clone();
+        knew_not.handled_instead(0, 2, 4, RunEnd::Done);
+        knew_not.holds(Law::Order, 1);
+        story.assigned(2, 1);
+        story.served(1, 1, &[]);
+        story.handled_instead(1, 2, 4, RunEnd::Done);
+        story.breaks(
+            Law::Order,
+            "handed 2 of orders/0 to billing/charge before it was done with 1 of the same key k1",
+        );
     }
 
     #[test]

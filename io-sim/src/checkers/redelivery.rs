@@ -70,6 +70,11 @@ impl Checker for Redelivery {
                     member.at_work |= of == group;
                 }
             }
+            Happening::Truncated { place, .. } => {
+                self.members.retain(|(.., at), _| at != place);
+                self.stored.retain(|(_, at), _| at != place);
+                self.runs.retain(|_, (.., at, _)| at != place);
+            }
             Happening::PositionServed { group, place, life, offset, settled } => {
                 let member = self
                     .members
@@ -82,11 +87,17 @@ impl Checker for Redelivery {
                     let is_theirs =
                         self.stored.get(&(*group, *place)).is_none_or(|stored| stored.handlers == handlers);
                     let beyond = if is_theirs { Arc::clone(settled) } else { [].into() };
-                    let served = Position { offset: offset.unwrap_or_default(), beyond, handlers };
+                    let mut served = Position { offset: offset.unwrap_or_default(), beyond, handlers };
+                    // Committed of a log that was cut since, by somebody who may not have known: it may begin earlier.
+                    if ledger.was_cut(*place) && !self.stored.contains_key(&(*group, *place)) {
+                        served = Position::default();
+                    }
                     *member = Member { served, ..Member::default() };
                 }
             }
-            Happening::Committed { group, place, life, offset, settled, outcome: Ok(()), .. } => {
+            Happening::Committed { group, place, life, offset, settled, outcome: Ok(()), .. }
+                if ledger.can_judge(*life, *group, *place) =>
+            {
                 let handlers = ledger.run_by(*life, *group, place.topic);
                 let position = Position { offset: *offset, beyond: Arc::clone(settled), handlers };
                 self.stored.insert((*group, *place), position);
@@ -97,7 +108,9 @@ impl Checker for Redelivery {
                     member.at_work |= of == group && at == place;
                 }
             }
-            Happening::RunBegan { run, life, handler, place, offset, .. } if !ledger.was_cut(*place) => {
+            Happening::RunBegan { run, life, handler, place, offset, .. }
+                if ledger.can_judge_handler(*life, *handler, *place) =>
+            {
                 self.runs.insert(*run, (*life, *handler, *place, *offset));
                 let facts = ledger.facts();
                 let group = facts.handler(*handler).group;
@@ -157,7 +170,7 @@ impl Redelivery {
     fn left_nothing(&self, ledger: &Ledger, life: Life, tested: &mut Tested) -> Result<(), Breach> {
         let facts = ledger.facts();
         let owned = self.owners.iter().filter(|(_, owner)| **owner == life).map(|(owned, _)| owned);
-        for (group, place) in owned.filter(|(_, place)| !ledger.was_cut(*place)) {
+        for (group, place) in owned.filter(|(group, place)| ledger.can_judge(life, *group, *place)) {
             let (Some(log), Some(member)) = (ledger.log(*place), self.members.get(&(life, *group, *place)))
             else {
                 continue;
@@ -198,6 +211,31 @@ mod tests {
         story.sent_and_logged(1, Some(2), Nature::Good);
         story.assigned(1, 0);
         story
+    }
+
+    #[test]
+    fn whoever_took_over_since_the_log_was_cut_begins_where_the_logs_part_and_hands_nothing_out_twice() {
+        let mut story = two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 2, &[]);
+        story.truncated(1);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story.assigned(2, 1);
+        story.served(1, 2, &[]);
+        story.handled_instead(1, 1, 2, RunEnd::Done);
+        story.holds(Law::Redelivery, 3);
+        let mut again = story.clone();
+        again.handled_instead(1, 1, 2, RunEnd::Done);
+        again.breaks(
+            Law::Redelivery,
+            "handed 1 of orders/0 to billing/charge again, which it had settled itself",
+        );
+        story.committed(2, 1, 2, &[]);
+        story.assigned(3, 0);
+        story.served(0, 2, &[]);
+        story.handled_instead(0, 1, 2, RunEnd::Done);
+        story.breaks(Law::Redelivery, "which the position it began with says is settled");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use evenkeel_cluster::message::GroupState;
 use evenkeel_core::model::{BrokerId, Offset};
 
 use super::Oversight;
-use crate::checkers::ledger::Record;
+use crate::checkers::log::Record;
 use crate::history::{GroupNo, Nature, Place, TopicNo};
 
 /// How much is to be said.

@@ -224,7 +224,7 @@ impl World {
         // What a log has lost, its reader lets go of.
         let is_there = |(place, offset): &&(Place, Offset)| {
             let record = ledger.log(*place).and_then(|log| log.record(*offset));
-            !ledger.was_cut(*place) && record.is_some_and(|record| !record.destroyed)
+            ledger.can_judge_handler(life, handler, *place) && record.is_some_and(|record| !record.destroyed)
         };
         let (open, most) = (open.iter().filter(is_there).count() as u64, self.setup.numbers.outstanding);
         if open > most {
@@ -239,11 +239,11 @@ impl World {
         let Role::Service(service) = self.processes[process].role else { return };
         let Some(place) = truth::place(&self.facts, at.topic.as_str(), at.partition) else { return };
         let group = GroupNo(service.0);
+        let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let ledger = self.judge.ledger();
-        if ledger.was_cut(place) {
+        if !ledger.can_judge(life, group, place) {
             return;
         }
-        let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let Some(own) = ledger.process(life).map(|process| &process.handlers) else { return };
         let is_open =
             |nth: &i64| ledger.open_for(group, place, Offset(*nth)).any(|handler| own.contains(&handler));

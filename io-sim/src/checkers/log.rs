@@ -1,0 +1,127 @@
+//! One partition's records, and what became of each for each handler.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_core::model::{Offset, Time};
+
+use crate::history::{EventNo, GroupNo, HandlerNo, KeyNo, Life, Nature};
+
+/// What became of one record for one handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Its effects are there, or the handler wants none.
+    pub settled: bool,
+    /// The policy gave it up.
+    pub given_up: bool,
+    /// The last attempt failed.
+    pub failed: bool,
+    /// There was an attempt at this record.
+    pub tried: bool,
+    /// It was committed by a process that does not run the handler, which is not owed it any more.
+    pub passed_over: bool,
+    /// After it was passed over the group's position was set to before it: whoever begins there is handed it after all.
+    pub rewound: bool,
+}
+
+impl Standing {
+    /// Whether nothing more is to happen to it.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        self.settled || self.given_up || self.passed_over
+    }
+}
+
+/// A record in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// The workload's event.
+    pub event: Option<EventNo>,
+    /// The event's key.
+    pub key: Option<KeyNo>,
+    /// What handlers make of it.
+    pub nature: Nature,
+    /// Whether the world destroyed it.
+    pub destroyed: bool,
+}
+
+/// One partition's records.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    /// By offset; `None` where there is no record.
+    pub(super) records: Vec<Option<Record>>,
+    /// By handler and offset.
+    pub(super) standings: BTreeMap<HandlerNo, Vec<Standing>>,
+    /// When it last lost its last records.
+    pub(super) cut_at: Option<Time>,
+    /// Whether it ever lost all, as a topic that is made anew does. Where a broker lags, members learn late that what they
+    /// read is another log, whenever they began, and then begin once more.
+    pub(super) began_anew: bool,
+    /// Who took it over since it was cut last, and knows nothing of what it was before.
+    pub(super) took_over: BTreeSet<(GroupNo, Life)>,
+    /// Where handlers had tried records that were lost since.
+    pub(super) tried_and_lost: BTreeSet<(HandlerNo, Offset)>,
+    /// The keys of lost records that handlers may go on to fail for, and so hold up others.
+    pub(super) lost_and_bad: Vec<Option<KeyNo>>,
+}
+
+impl Log {
+    /// Behind the last record.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.records.len() as i64)
+    }
+
+    /// The record at an offset.
+    #[must_use]
+    pub fn record(&self, offset: Offset) -> Option<&Record> {
+        self.records.get(index(offset)?)?.as_ref()
+    }
+
+    /// All records with their offsets.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = (Offset, &Record)> {
+        let numbered = self.records.iter().enumerate();
+        numbered.filter_map(|(nth, record)| Some((Offset(nth as i64), record.as_ref()?)))
+    }
+
+    /// What became of a record for a handler.
+    #[must_use]
+    pub fn standing(&self, handler: HandlerNo, offset: Offset) -> Standing {
+        let of_handler = self.standings.get(&handler);
+        index(offset).and_then(|nth| of_handler?.get(nth).copied()).unwrap_or_default()
+    }
+
+    pub(super) fn cut(&mut self, at: Time, end: Offset) {
+        let Some(end) = index(end) else { return };
+        let lost = self.records.iter().skip(end).flatten();
+        self.lost_and_bad
+            .extend(lost.filter(|record| record.nature != Nature::Good).map(|record| record.key));
+        self.records.truncate(end);
+        for (handler, standings) in &mut self.standings {
+            let lost = (0..).map(Offset).zip(&*standings).skip(end).filter(|(_, standing)| standing.tried);
+            self.tried_and_lost.extend(lost.map(|(offset, _)| (*handler, offset)));
+            standings.truncate(end);
+        }
+        self.cut_at = Some(at);
+        self.began_anew |= end == 0;
+        self.took_over.clear();
+    }
+
+    /// Whether another event than this one is at an offset: the log was cut since it was read.
+    pub(super) fn is_another(&self, offset: Offset, event: EventNo) -> bool {
+        let there = self.record(offset).and_then(|record| record.event);
+        self.cut_at.is_some() && there != Some(event)
+    }
+
+    pub(super) fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {
+        let nth = index(offset)?;
+        let of_handler = self.standings.entry(handler).or_default();
+        if of_handler.len() <= nth {
+            of_handler.resize(nth + 1, Standing::default());
+        }
+        of_handler.get_mut(nth)
+    }
+}
+
+pub(super) fn index(offset: Offset) -> Option<usize> {
+    usize::try_from(offset.0).ok()
+}
