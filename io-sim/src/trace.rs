@@ -154,6 +154,12 @@ impl Trace {
         &self.lines
     }
 
+    /// The hashes after each of the steps that were wanted.
+    #[must_use]
+    pub fn hashes(&self) -> &[Hash] {
+        &self.fine
+    }
+
     /// Where two runs part: the steps between the last checkpoint at which they agree and the first at which they do
     /// not. `None` if they are equal.
     #[must_use]

@@ -220,6 +220,9 @@ enum Command {
     Hash {
         /// The seeds.
         seeds: Vec<u64>,
+        /// Runs them all and prints nothing but the hash after each step of this one's world.
+        #[arg(long)]
+        steps_of: Option<u64>,
     },
 }
 
@@ -355,9 +358,16 @@ fn main() -> ExitCode {
             println!("{batch}");
             Ok(u8::from(!batch.failures.is_empty()))
         }
-        Command::Hash { seeds } => {
+        Command::Hash { seeds, steps_of } => {
             for seed in seeds {
-                println!("{}", world::drawn(Seed(seed), Detail::Hashes).trace.hash());
+                let detail = if steps_of == Some(seed) { Detail::Steps(0..u64::MAX) } else { Detail::Hashes };
+                let trace = world::drawn(Seed(seed), detail).trace;
+                if steps_of.is_none() {
+                    println!("{}", trace.hash());
+                }
+                for hash in trace.hashes() {
+                    println!("{hash}");
+                }
             }
             Ok(0)
         }
