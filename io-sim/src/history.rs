@@ -336,6 +336,15 @@ pub enum RunEnd {
     Dropped,
 }
 
+/// Why a log lost its last records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// A replica without them came to lead.
+    Election,
+    /// Its topic was deleted, and may be made anew.
+    Deletion,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
@@ -409,6 +418,8 @@ pub enum Happening {
         place: Place,
         /// Where it ends now.
         end: Offset,
+        /// Why.
+        why: Cut,
     },
     /// The coordinator took a generation's assignment.
     Assigned {

@@ -1,12 +1,16 @@
 //! Something for each of many numbers, on several threads.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A run takes a few milliseconds. One that takes so long will not end.
+const ENDLESS: Duration = Duration::from_mins(2);
+
 /// Does it for these numbers, so many at once; none is begun after `most`. What comes of each is taken in one by one, in
-/// no order. Answers how long it took.
+/// no order. Answers how long it took. One that does not end ends the process, with its number.
 ///
 /// # Panics
 /// If a thread of it does.
@@ -20,21 +24,52 @@ pub(crate) fn each<R>(
     let begun = Instant::now();
     let next = AtomicU64::new(numbers.start);
     let take = Mutex::new(take);
+    let under_way: Vec<_> = (0..threads).map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
+        // It is over when all threads have dropped their end.
+        let (goes_on, ended) = mpsc::channel::<()>();
+        let (under_way, next, take, run) = (&under_way, &next, &take, &run);
+        scope.spawn(move || {
+            while ended.recv_timeout(ENDLESS / 60) == Err(RecvTimeoutError::Timeout) {
+                if let Some(number) = endless(under_way, Instant::now()) {
+                    give_up(number);
+                }
+            }
+        });
+        for mine in under_way {
+            let goes_on = goes_on.clone();
+            scope.spawn(move || {
+                let _goes_on = goes_on;
                 while begun.elapsed() < most {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= numbers.end {
                         break;
                     }
+                    *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, Instant::now()));
                     let came = run(number);
+                    *mine.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     take.lock().expect("nobody panics with it")(came);
                 }
             });
         }
     });
     begun.elapsed()
+}
+
+type UnderWay = Mutex<Option<(u64, Instant)>>;
+
+/// What has been under way for too long.
+fn endless(under_way: &[UnderWay], now: Instant) -> Option<u64> {
+    let of = |one: &UnderWay| *one.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = under_way.iter().filter_map(of);
+    all.filter(|(_, begun)| now.duration_since(*begun) >= ENDLESS).map(|(number, _)| number).min()
+}
+
+/// A thread cannot be stopped, and what does not end would hide whatever else was found.
+#[expect(clippy::print_stderr, clippy::exit, reason = "the tests' runs go on for ever otherwise")]
+fn give_up(number: u64) -> ! {
+    eprintln!("seed {number} has run for {} seconds: it does not end", ENDLESS.as_secs());
+    std::process::exit(1)
 }
 
 #[cfg(test)]
@@ -44,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_has_its_turn_once_and_none_begins_when_the_time_is_over() {
+    fn each_number_has_its_turn_once_and_none_begins_when_the_time_is_over_or_goes_on_for_ever() {
         let mut taken = Vec::new();
         each(5..1_000, 3, Duration::MAX, |number| number * 2, |twice| taken.push(twice));
         assert_eq!(taken.len(), 995);
@@ -52,6 +87,11 @@ mod tests {
             taken.iter().copied().collect::<BTreeSet<_>>(),
             (5..1_000).map(|number| number * 2).collect()
         );
+        let one =
+            |number, age| Mutex::new(Some((number, Instant::now().checked_sub(age).expect("it is later"))));
+        let under_way = [one(3, ENDLESS / 2), Mutex::new(None), one(7, ENDLESS), one(9, ENDLESS)];
+        assert_eq!(endless(&under_way[..2], Instant::now()), None);
+        assert_eq!(endless(&under_way, Instant::now()), Some(7));
         let mut none = 0;
         each(0..1_000, 3, Duration::ZERO, |number| number, |_| none += 1);
         assert_eq!(none, 0);

@@ -260,7 +260,7 @@ impl Run {
     fn plan(&self) -> Result<Plan, String> {
         match self {
             Self::Drawn(seed) => Ok(Plan::draw(*seed)),
-            Self::Planned(path) => plan_of(Seed(0), Some(path.clone())),
+            Self::Planned(path) => read_plan(path),
         }
     }
 }
@@ -391,16 +391,19 @@ fn bug_of(name: Option<&str>) -> Result<Option<Planted>, String> {
     Planted::named(name).map(Some).ok_or_else(unknown)
 }
 
+fn read_plan(path: &Path) -> Result<Plan, String> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let plan: Plan = text.parse().map_err(|error| format!("{name}: {error}"))?;
+    if !text.lines().any(|line| line.trim_start().starts_with("seed ")) {
+        return Err(format!("{name}: the plan has no line `seed N`, and means nothing without"));
+    }
+    Ok(plan)
+}
+
 fn plan_of(seed: Seed, path: Option<PathBuf>) -> Result<Plan, String> {
     let Some(path) = path else { return Ok(Plan::draw(seed)) };
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let plan: Plan = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-    if !text.lines().any(|line| line.trim_start().starts_with("seed ")) {
-        return Err(format!(
-            "{}: the plan has no line `seed {seed}`, and means nothing without",
-            path.display()
-        ));
-    }
+    let plan = read_plan(&path)?;
     if plan.setup.seed != seed {
         return Err(format!("{}: the plan is of seed {}, not {seed}", path.display(), plan.setup.seed));
     }

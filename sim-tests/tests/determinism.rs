@@ -30,7 +30,7 @@ fn parting(seed: u64, company: &str, one: &[String], other: &[String]) -> String
 /// The hash after each step of a seed, run beside all the others.
 fn steps_beside_others(seed: u64, threads: u64) -> Vec<String> {
     let steps = Mutex::new(Vec::new());
-    Batch::run_with(SEEDS, threads, &|drawn| {
+    let _batch = Batch::run_with(SEEDS, threads, &|drawn| {
         let detail = if drawn == Seed(seed) { EVERY_STEP } else { Detail::Hashes };
         let report = world::drawn(drawn, detail);
         if drawn == Seed(seed) {

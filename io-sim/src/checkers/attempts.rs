@@ -60,11 +60,11 @@ impl Checker for Attempts {
             Happening::PositionServed { group, place, life, .. } => self.renew(ledger, *life, *group, *place),
             Happening::LifeEnded { life, .. } => {
                 self.deliveries.retain(|(of, ..), _| of != life);
-                self.runs.retain(|_, run| run.delivery.0 != *life);
+                self.forget_runs(|(of, ..)| of == life);
             }
             Happening::Truncated { place, .. } => {
                 self.deliveries.retain(|(.., at, _), _| at != place);
-                self.runs.retain(|_, run| run.delivery.2 != *place);
+                self.forget_runs(|(.., at, _)| at == place);
             }
             Happening::RunBegan { run, call, life, handler, place, offset, attempt, .. }
                 if ledger.can_judge_handler(*life, *handler, *place) =>
@@ -110,6 +110,12 @@ fn least_wait(policy: &RetryPolicy, attempts: u32) -> Duration {
 }
 
 impl Attempts {
+    fn forget_runs(&mut self, which: impl Fn(&(Life, HandlerNo, Place, Offset)) -> bool) {
+        for (_, run) in self.runs.extract_if(.., |_, run| which(&run.delivery)) {
+            self.calls.remove(&run.call);
+        }
+    }
+
     fn renew(&mut self, ledger: &Ledger, life: Life, group: GroupNo, place: Place) {
         for ((of, handler, at, _), delivery) in &mut self.deliveries {
             delivery.may_be_anew |=

@@ -66,7 +66,7 @@ impl Checker for Commits {
                 settled,
                 outcome: Ok(()),
                 sent,
-            } if ledger.can_judge(*life, *group, *place) => {
+            } if !ledger.was_made_anew(*place) => {
                 let commit = Accepted {
                     group: *group,
                     place: *place,
@@ -76,15 +76,25 @@ impl Checker for Commits {
                     settled,
                     sent: *sent,
                 };
+                if !ledger.can_judge(*life, *group, *place) {
+                    // It may not know yet where the log was cut, and may have to go back; not further than that.
+                    tested.count(Law::Epochs);
+                    return self.goes_on(ledger, &commit);
+                }
                 tested.count(Law::CommitSafety);
                 self.is_safe(ledger, &commit)?;
                 tested.count(Law::Epochs);
                 self.is_owners(ledger, &commit)
             }
-            Happening::Truncated { place, .. } => {
-                // What was cleared and committed there is no more.
-                self.cleared.retain(|(_, at), _| at != place);
-                self.stored.retain(|(_, at), _| at != place);
+            Happening::Truncated { place, end, .. } => {
+                for (_, cleared) in self.cleared.iter_mut().filter(|((_, at), _)| at == place) {
+                    *cleared = (*cleared).min(*end);
+                }
+                // Whoever did not know may have committed since; whoever takes over finds out how far it still holds.
+                for (_, stored) in self.stored.iter_mut().filter(|((_, at), _)| at == place) {
+                    stored.offset = stored.offset.min(*end);
+                    stored.highest = stored.highest.min(*end);
+                }
                 Ok(())
             }
             Happening::PositionSet { group, place, offset } => {
@@ -160,6 +170,22 @@ impl Commits {
         Ok(())
     }
 
+    /// One that was sent before the other was held up on its way; the member has to say its own again.
+    fn goes_on(&self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
+        let Some(stored) = self.stored.get(&(commit.group, commit.place)) else { return Ok(()) };
+        if commit.offset >= stored.offset || commit.sent < stored.sent {
+            return Ok(());
+        }
+        let story = format!(
+            "{} committed {} of {} after {} had been committed",
+            commit.life,
+            commit.offset,
+            ledger.facts().place_name(commit.place),
+            stored.offset,
+        );
+        Err(Breach::new(Law::Epochs, story))
+    }
+
     fn is_owners(&mut self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
         let at = || ledger.facts().place_name(commit.place);
         let wrong = |story: String| Err(Breach::new(Law::Epochs, story));
@@ -189,21 +215,12 @@ impl Commits {
                 owners.get(&commit.place).map_or_else(|| "nobody".to_owned(), ToString::to_string),
             ));
         }
+        self.goes_on(ledger, commit)?;
         let stored = self.stored.entry((commit.group, commit.place)).or_insert(Stored {
             offset: Offset::ZERO,
             highest: Offset::ZERO,
             sent: Time::ZERO,
         });
-        // One that was sent before the other was held up on its way; the member has to say its own again.
-        if commit.offset < stored.offset && commit.sent >= stored.sent {
-            return wrong(format!(
-                "{} committed {} of {} after {} had been committed",
-                commit.life,
-                commit.offset,
-                at(),
-                stored.offset,
-            ));
-        }
         stored.offset = commit.offset;
         stored.sent = commit.sent;
         stored.highest = stored.highest.max(commit.offset);
@@ -251,14 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_emptied_is_not_judged() {
-        let mut story = two_records();
-        story.truncated(0);
-        story.sent_and_logged(2, Some(2), Nature::Good);
-        story.assigned(2, 1);
-        story.served(1, 0, &[]);
-        story.committed(2, 1, 1, &[]);
-        story.is_vacuous(Law::CommitSafety);
+    fn a_topic_that_was_made_anew_is_not_judged_and_a_log_that_an_election_emptied_is() {
+        let passes_over = |mut story: Story| {
+            story.sent_and_logged(2, Some(2), Nature::Good);
+            story.assigned(2, 1);
+            story.served(1, 0, &[]);
+            story.committed(2, 1, 1, &[]);
+            story
+        };
+        let (mut deleted, mut cut) = (two_records(), two_records());
+        deleted.deleted();
+        passes_over(deleted).is_vacuous(Law::CommitSafety);
+        cut.truncated(0);
+        passes_over(cut).breaks(Law::CommitSafety, "while 0 was not settled");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Ledger {
     /// What happened, as far as it matters for what is to come.
     pub(crate) const fn memory(&self) -> impl fmt::Debug {
         (
-            (&self.logs, &self.owners),
+            (&self.logs, &self.owners, &self.set_by_others),
             (&self.sent, &self.places, &self.claimed),
             (&self.runs, &self.processes, self.quiet),
         )
@@ -109,6 +109,12 @@ impl Ledger {
         self.logs.get(&place)
     }
 
+    /// Whether a partition's topic was ever deleted.
+    #[must_use]
+    pub fn was_made_anew(&self, place: Place) -> bool {
+        self.logs.get(&place).is_some_and(|log| log.began_anew)
+    }
+
     /// Whether a partition ever lost its last records.
     #[must_use]
     pub fn was_cut(&self, place: Place) -> bool {
@@ -117,7 +123,7 @@ impl Ledger {
 
     /// Whether it is known what a process of a group has read of a partition: not if it held it when it lost its last
     /// records. An offset stood for another event then, and when the process learns of that is not told. Of a
-    /// log that was emptied it is never known.
+    /// topic that was made anew it is never known.
     #[must_use]
     pub fn can_judge(&self, life: Life, group: GroupNo, place: Place) -> bool {
         self.logs.get(&place).is_none_or(|log| log.cut_at.is_none() || log.took_over.contains(&(group, life)))
@@ -133,6 +139,12 @@ impl Ledger {
     #[must_use]
     pub fn is_set_by_others(&self, group: GroupNo, place: Place) -> bool {
         self.set_by_others.contains(&(group, place))
+    }
+
+    /// Whether any group's position there is one that somebody else set.
+    #[must_use]
+    pub fn has_position_set_by_others(&self, place: Place) -> bool {
+        self.set_by_others.iter().any(|(_, at)| *at == place)
     }
 
     /// All partitions with records.
@@ -309,8 +321,8 @@ impl Ledger {
                     }
                 }
             }
-            Happening::Truncated { place, end } => {
-                self.logs.entry(*place).or_default().cut(at, *end);
+            Happening::Truncated { place, end, why } => {
+                self.logs.entry(*place).or_default().cut(at, *end, *why);
                 for ((_, of), (_, since)) in &mut self.owners {
                     *since &= of != place;
                 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::model::{Offset, Time};
 
-use crate::history::{EventNo, GroupNo, HandlerNo, KeyNo, Life, Nature};
+use crate::history::{Cut, EventNo, GroupNo, HandlerNo, KeyNo, Life, Nature};
 
 /// What became of one record for one handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ pub struct Log {
     pub(super) standings: BTreeMap<HandlerNo, Vec<Standing>>,
     /// When it last lost its last records.
     pub(super) cut_at: Option<Time>,
-    /// Whether it ever lost all, as a topic that is made anew does. Where a broker lags, members learn late that what they
+    /// Whether its topic was ever deleted. Where a broker lags, members learn late that what they
     /// read is another log, whenever they began, and then begin once more.
     pub(super) began_anew: bool,
     /// Who took it over since it was cut last, and knows nothing of what it was before.
@@ -90,7 +90,7 @@ impl Log {
         index(offset).and_then(|nth| of_handler?.get(nth).copied()).unwrap_or_default()
     }
 
-    pub(super) fn cut(&mut self, at: Time, end: Offset) {
+    pub(super) fn cut(&mut self, at: Time, end: Offset, why: Cut) {
         let Some(end) = index(end) else { return };
         let lost = self.records.iter().skip(end).flatten();
         self.lost_and_bad
@@ -102,7 +102,7 @@ impl Log {
             standings.truncate(end);
         }
         self.cut_at = Some(at);
-        self.began_anew |= end == 0;
+        self.began_anew |= why == Cut::Deletion;
         self.took_over.clear();
     }
 

@@ -46,7 +46,7 @@ impl Checker for Order {
                     self.lanes.entry((*place, Some(key))).or_default().push(*offset);
                 }
             }
-            Happening::Truncated { place, end } => self.cut(*place, *end),
+            Happening::Truncated { place, end, .. } => self.cut(*place, *end),
             Happening::RunBegan { run: number, .. } => {
                 let Some(run) = ledger.run(*number) else { return Ok(()) };
                 tested.count(Law::Limits);

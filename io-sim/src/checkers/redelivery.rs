@@ -70,9 +70,12 @@ impl Checker for Redelivery {
                     member.at_work |= of == group;
                 }
             }
-            Happening::Truncated { place, .. } => {
+            Happening::Truncated { place, end, .. } => {
                 self.members.retain(|(.., at), _| at != place);
-                self.stored.retain(|(_, at), _| at != place);
+                for (_, stored) in self.stored.iter_mut().filter(|((_, at), _)| at == place) {
+                    stored.offset = stored.offset.min(*end);
+                    stored.beyond = [].into();
+                }
                 self.runs.retain(|_, (.., at, _)| at != place);
             }
             Happening::PositionServed { group, place, life, offset, settled } => {
@@ -88,9 +91,12 @@ impl Checker for Redelivery {
                         self.stored.get(&(*group, *place)).is_none_or(|stored| stored.handlers == handlers);
                     let beyond = if is_theirs { Arc::clone(settled) } else { [].into() };
                     let mut served = Position { offset: offset.unwrap_or_default(), beyond, handlers };
-                    // Committed of a log that was cut since, by somebody who may not have known: it may begin earlier.
-                    if ledger.was_cut(*place) && !self.stored.contains_key(&(*group, *place)) {
-                        served = Position::default();
+                    // Of a log that was cut since only what lies below counts, and what was committed in the knowledge.
+                    if ledger.was_cut(*place) {
+                        let known = self.stored.get(&(*group, *place));
+                        let known = known.map_or(Offset::ZERO, |stored| stored.offset);
+                        served.offset = served.offset.min(known);
+                        served.beyond = [].into();
                     }
                     *member = Member { served, ..Member::default() };
                 }

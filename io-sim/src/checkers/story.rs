@@ -9,7 +9,7 @@ use evenkeel_core::model::{Generation, Offset, OnFailure, Ordering, PartitionId,
 
 use super::{Judge, Law, Verdict};
 use crate::history::{
-    CallNo, End, EventNo, Facts, Fate, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, Happening,
+    CallNo, Cut, End, EventNo, Facts, Fate, Flavour, GroupFacts, GroupNo, HandlerFacts, HandlerNo, Happening,
     History, KeyNo, Life, Nature, Place, RunEnd, RunNo, SendNo, Sent, ServiceFacts, ServiceNo, Share, Slack,
     TopicFacts, TopicNo, TxNo,
 };
@@ -117,7 +117,12 @@ impl Story {
     /// The log now ends there.
     pub(super) fn truncated(&mut self, end: i64) {
         self.end = end;
-        self.record(Happening::Truncated { place: Self::PLACE, end: Offset(end) });
+        self.record(Happening::Truncated { place: Self::PLACE, end: Offset(end), why: Cut::Election });
+    }
+
+    pub(super) fn deleted(&mut self) {
+        self.end = 0;
+        self.record(Happening::Truncated { place: Self::PLACE, end: Offset::ZERO, why: Cut::Deletion });
     }
 
     /// The whole topic goes to one process.

@@ -11,7 +11,7 @@ use evenkeel_cluster::message::{
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset};
 
 use super::Oversight;
-use crate::history::{Happening, Place, TopicNo};
+use crate::history::{Cut, Happening, Place, TopicNo};
 
 /// Makes topics of the run; false if no broker does.
 pub(crate) fn create_topics(world: &mut impl Oversight, which: impl Fn(TopicNo) -> bool) -> bool {
@@ -51,7 +51,7 @@ pub(crate) fn delete_topic(world: &mut impl Oversight, topic: TopicNo) -> bool {
         world.truth().grow(topic, None);
         for place in places {
             world.truth().cut(place, Offset::ZERO);
-            world.tell(Happening::Truncated { place, end: Offset::ZERO });
+            world.tell(Happening::Truncated { place, end: Offset::ZERO, why: Cut::Deletion });
         }
     }
     deleted
@@ -79,6 +79,10 @@ pub(crate) fn replicate(world: &mut impl Oversight, broker: BrokerId, place: Pla
 
 /// A replica that has not copied for a while comes to lead, and goes on.
 pub(crate) fn elect_unclean(world: &mut impl Oversight, to: BrokerId, place: Place) {
+    // A position that somebody else set does not tell which log it is of: nobody could know that this one parts from it.
+    if world.ledger().has_position_set_by_others(place) {
+        return replicate(world, to, place, true);
+    }
     // What was acknowledged until now is told, also where nobody has read it. Where nobody leads it cannot be.
     if world.read_to_the_end(place).is_some()
         && let Some((_, last)) = world.leader(place)
@@ -90,7 +94,7 @@ pub(crate) fn elect_unclean(world: &mut impl Oversight, to: BrokerId, place: Pla
         // The new leader may have records of its own where others were told.
         let end = parting(&before, &after);
         if world.truth().cut(place, end) {
-            world.tell(Happening::Truncated { place, end });
+            world.tell(Happening::Truncated { place, end, why: Cut::Election });
         }
     }
     replicate(world, to, place, true);

@@ -2,7 +2,7 @@
 
 use evenkeel_core::model::Offset;
 
-use crate::history::{Facts, Happening, Place};
+use crate::history::{Cut, Facts, Happening, Place};
 use crate::trace::{Kind, digest as fold};
 
 const LIFE: Kind = Kind::new("life");
@@ -61,7 +61,7 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
         Happening::Destroyed { place, offsets } => {
             (of(*place), WORLD, fold([at(offsets.start), at(offsets.end)]))
         }
-        Happening::Truncated { place, end } => (of(*place), WORLD, at(*end)),
+        Happening::Truncated { place, end, .. } => (of(*place), WORLD, at(*end)),
         Happening::Assigned { group, generation, shares } => {
             let owned = shares.iter().flat_map(|share| {
                 std::iter::once(life(&share.life)).chain(share.places.iter().map(|place| of(*place)))
@@ -129,7 +129,10 @@ pub(crate) fn line(facts: &Facts, happening: &Happening) -> String {
         Happening::Destroyed { place: at, offsets } => {
             format!("{} @{}..{} is destroyed", place(at), offsets.start, offsets.end)
         }
-        Happening::Truncated { place: at, end } => format!("{} is cut at {end}", place(at)),
+        Happening::Truncated { place: at, end, why: Cut::Election } => {
+            format!("{} is cut at {end}", place(at))
+        }
+        Happening::Truncated { place: at, why: Cut::Deletion, .. } => format!("{} is deleted", place(at)),
         Happening::Assigned { group, generation, shares } => {
             let shares: Vec<_> = shares
                 .iter()

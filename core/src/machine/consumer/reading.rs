@@ -232,16 +232,23 @@ impl<P: Kept> Consumer<P> {
             return self.marks.hit("fetched while draining");
         }
         let partition = &mut self.partitions[slot];
-        if let Some(epoch) = read.leader_epoch {
-            partition.lineage.read(epoch, partition.position, read.next);
-        }
+        let (mut from, mut epoch) = (partition.position, None);
         for arrival in read.records {
+            // Each epoch began behind the last record of the one before: what lies between may be of either.
+            if let Some(later) = arrival.leader_epoch.filter(|later| epoch != Some(*later)) {
+                self.partitions[slot].lineage.read(later, from, arrival.offset.next());
+                epoch = Some(later);
+            }
+            from = from.max(arrival.offset.next());
             if let Err(broken) = self.admit(slot, arrival) {
                 return self.break_partition(slot, &broken.to_string());
             }
         }
         let fetch_bytes = self.config.fetch_bytes;
         let partition = &mut self.partitions[slot];
+        if let Some(last) = read.leader_epoch {
+            partition.lineage.read(last, from, read.next);
+        }
         // What follows is of that epoch or a later one, also where what was read has no records for handlers.
         partition.disinherit(read.leader_epoch, read.next);
         partition.position = partition.position.max(read.next).max(partition.tracker.position());

@@ -39,6 +39,11 @@ impl Epochs {
         Some((found, self.0.get(above).map_or(end, |(_, first)| *first)))
     }
 
+    /// Forgets the epochs that began at or above `end`.
+    pub(crate) fn forget_from(&mut self, end: Offset) {
+        self.0.truncate(self.0.partition_point(|(_, first)| *first < end));
+    }
+
     /// Forgets the epochs that ended at or before `start`; the one that goes on there begins there.
     pub(crate) fn forget_before(&mut self, start: Offset) {
         let ended = self.0.partition_point(|(_, first)| *first <= start).saturating_sub(1);

@@ -172,6 +172,8 @@ impl Log {
 
     /// Cuts off everything at and above `end`. A batch that holds `end` goes as a whole.
     pub(crate) fn truncate(&mut self, end: Offset) {
+        // Also what an epoch says that has no batch any more, for its batches were trimmed off.
+        self.epochs.forget_from(end);
         if end >= self.end {
             return;
         }
@@ -224,7 +226,7 @@ impl Log {
         self.producers = producers;
     }
 
-    /// The latest epoch that has a batch here.
+    /// The latest epoch that has, or had before they were deleted, batches here.
     pub(crate) fn last_epoch(&self) -> Option<LeaderEpoch> {
         self.epochs.last()
     }

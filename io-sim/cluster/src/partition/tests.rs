@@ -237,6 +237,31 @@ fn only_an_unclean_election_lets_a_stale_replica_lead() {
     }
 }
 
+/// Its latest epoch has no batch any more, so nothing of its log had to go, and its end of the epoch before is unknown. It
+/// looked for where the logs part for ever.
+#[test]
+fn whoever_has_nothing_left_of_an_epoch_follows_a_leader_that_never_had_it() {
+    let mut partition = partition();
+    append(&mut partition, 2).unwrap();
+    for follower in [BrokerId(2), BrokerId(3)] {
+        partition.stall(Time::ZERO, follower, true);
+    }
+    append(&mut partition, 3).unwrap();
+    partition.lose(Time::ZERO, BrokerId(1), false);
+    partition.stall(Time::ZERO, BrokerId(3), false);
+    append(&mut partition, 1).unwrap();
+    partition.delete_before(None).unwrap();
+    assert_eq!(partition.log().map(|log| (log.start(), log.end())), Some((Offset(3), Offset(3))));
+    partition.lose(Time::ZERO, BrokerId(2), true);
+    partition.lose(Time::ZERO, BrokerId(3), true);
+    partition.regain(Time::ZERO, BrokerId(1), true);
+    partition.regain(Time::ZERO, BrokerId(2), true);
+    partition.check();
+    let log = &partition.replica(BrokerId(2)).unwrap().log;
+    assert_eq!((log.end(), log.last_epoch()), (Offset(5), Some(LeaderEpoch(0))));
+    assert_eq!(log.batches_from(Offset(3)).count(), 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(bool),

@@ -62,6 +62,25 @@ fn what_now_stands_where_events_were_handled_and_committed_is_handled_too() {
 }
 
 #[test]
+fn one_answer_with_several_epochs_tells_where_each_began() {
+    for (kept, begins) in [(5, 9), (4, 7), (3, 7), (2, 5)] {
+        let mut member = Member::reading(shop(), &[("orders/0", 5)]);
+        let mut read = read("5a 6b 7c 8d");
+        for (arrival, epoch) in read.records.iter_mut().zip([3, 3, 5, 5]) {
+            arrival.leader_epoch = Some(LeaderEpoch(epoch));
+        }
+        // Of the last batch handlers get nothing.
+        read.leader_epoch = Some(LeaderEpoch(6));
+        read.next = Offset(10);
+        member.fetched_as("orders/0", Ok(read));
+        assert_eq!(asked(&member), (10, Some(6)));
+        member.fetched_as("orders/0", left(kept, 20));
+        assert_eq!(member.notices(), [truncated(10, begins)], "the leader has up to epoch {kept}");
+        assert_eq!(asked(&member).0, begins);
+    }
+}
+
+#[test]
 fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
     let mut member = member();
     member.fetched_as("orders/0", left(3, 6));
