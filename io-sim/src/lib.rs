@@ -9,8 +9,10 @@
 //! - [`explore`](mod@explore) puts your own handlers into the world, under plain `cargo test`.
 //! - [`network`] is links and connections, [`world`] the real library in it.
 //!
-//! But for [`world`] and [`explore`](mod@explore) none of these knows a clock or a scheduler: the machines driven alone and the whole library on a
-//! simulated scheduler share them.
+//! - [`step`] is the machines alone, in a loop of events; [`decode`] reads what members write, on its own.
+//!
+//! But for [`world`] and [`explore`](mod@explore) none of these knows a clock or a scheduler: the machines driven alone
+//! and the whole library on a simulated scheduler share them.
 
 pub mod checkers;
 pub mod database;

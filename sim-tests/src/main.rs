@@ -468,6 +468,11 @@ fn differ(
     (with, without): (&[String], &[String]),
 ) -> Result<u8, String> {
     let (one, drawn) = (one.plan()?, other.plan()?.to_string());
+    if let Some(idle) =
+        without.iter().find(|words| !drawn.lines().any(|line| line.starts_with(words.as_str())))
+    {
+        return Err(format!("the second plan has no line that begins like {idle:?}"));
+    }
     let kept =
         drawn.lines().filter(|line| !without.iter().any(|beginning| line.starts_with(beginning.as_str())));
     let other = kept.chain(with.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
@@ -533,7 +538,10 @@ fn compare_sizes(bug: Option<String>, runs: u64) -> Result<u8, String> {
 fn try_small(all: &[Scope], name: Option<&str>, bug: Option<String>, steps: bool) -> Result<u8, String> {
     let bug = bug_of(bug.as_deref())?;
     let names: Vec<_> = all.iter().map(|scope| scope.name).collect();
-    let unknown = || format!("there is no small world {name:?}; there are {}", names.join(", "));
+    let unknown = || {
+        let name = name.unwrap_or_default();
+        format!("there is no small world {name:?}; there are {}", names.join(", "))
+    };
     let chosen: Vec<_> = all.iter().filter(|scope| name.is_none_or(|name| name == scope.name)).collect();
     if chosen.is_empty() {
         return Err(unknown());

@@ -192,3 +192,38 @@ fn nothing_is_at_rest_before_members_have_heard_from_their_coordinator() {
          ",
     );
 }
+
+/// One answer held records of several leader epochs, and the last was said to begin where the answer did. After an unclean
+/// election the member went back there, and its group below what was committed and still stood.
+#[test]
+fn where_a_log_was_cut_is_known_also_of_what_one_answer_brought() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 16\n\
+         seed 1149\n\
+         quiet at 12.235s\n\
+         at 2s stop process 0 down 6s\n\
+         at 3.2s elect-unclean partition 0 to 2 behind 5.8s\n\
+         at 3.6s move-leader partition 0 to 1\n\
+         ",
+    );
+}
+
+/// A run that did not end. Retention took all that a replica had of its last epoch; its next leader had never had that
+/// epoch, and the replica looked for where the two logs part for ever: there was nothing to cut off.
+#[test]
+fn a_replica_with_nothing_left_of_its_last_epoch_follows_on() {
+    holds(
+        "\
+         set brokers 3\n\
+         seed 694845\n\
+         quiet at 12s\n\
+         at 3.49s elect-unclean partition 0 to 1 behind 3.5s\n\
+         at 4.95s elect-unclean partition 0 to 2 behind 2.46s\n\
+         at 7.33s elect-unclean partition 0 to 0 behind 4.06s\n\
+         at 8.54s stall-replica partition 0 broker 1 for 2.25s\n\
+         at 10.26s trim partition 0 to 0\n\
+         ",
+    );
+}
