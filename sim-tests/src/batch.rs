@@ -10,7 +10,7 @@ use evenkeel_sim::seed::Seed;
 use evenkeel_sim::trace::{Detail, Hash};
 use evenkeel_sim::world::{self, Report};
 
-use crate::each::each;
+use crate::each::{RUN, each};
 
 /// What many worlds came to.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,8 @@ impl Batch {
         run: &(dyn Fn(Seed) -> Report + Sync),
     ) -> Self {
         let mut batch = Self::default();
-        let took = each(seeds, threads, Duration::MAX, |seed| run(Seed(seed)), |report| batch.add(report));
+        let took =
+            each(seeds, RUN, threads, Duration::MAX, |seed| run(Seed(seed)), |report| batch.add(report));
         Self { took, ..batch }
     }
 

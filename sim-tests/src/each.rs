@@ -6,8 +6,18 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A run takes a few milliseconds. One that takes so long will not end.
-const ENDLESS: Duration = Duration::from_mins(2);
+/// What is numbered, and how long one of it may take: what takes longer will not end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Longest {
+    name: &'static str,
+    time: Duration,
+}
+
+/// A run takes a few milliseconds.
+pub(crate) const RUN: Longest = Longest { name: "seed", time: Duration::from_mins(2) };
+
+/// A planted bug may take many thousand runs.
+pub(crate) const HUNT: Longest = Longest { name: "planted bug number", time: Duration::from_mins(60) };
 
 /// Does it for these numbers, so many at once; none is begun after `most`. What comes of each is taken in one by one, in
 /// no order. Answers how long it took. One that does not end ends the process, with its number.
@@ -16,6 +26,7 @@ const ENDLESS: Duration = Duration::from_mins(2);
 /// If a thread of it does.
 pub(crate) fn each<R>(
     numbers: Range<u64>,
+    longest: Longest,
     threads: u64,
     most: Duration,
     run: impl Fn(u64) -> R + Sync,
@@ -30,9 +41,9 @@ pub(crate) fn each<R>(
         let (goes_on, ended) = mpsc::channel::<()>();
         let (under_way, next, take, run) = (&under_way, &next, &take, &run);
         scope.spawn(move || {
-            while ended.recv_timeout(ENDLESS / 60) == Err(RecvTimeoutError::Timeout) {
-                if let Some(number) = endless(under_way, Instant::now()) {
-                    give_up(number);
+            while ended.recv_timeout(longest.time / 60) == Err(RecvTimeoutError::Timeout) {
+                if let Some(number) = endless(under_way, longest.time, Instant::now()) {
+                    give_up(longest, number);
                 }
             }
         });
@@ -59,16 +70,16 @@ pub(crate) fn each<R>(
 type UnderWay = Mutex<Option<(u64, Instant)>>;
 
 /// What has been under way for too long.
-fn endless(under_way: &[UnderWay], now: Instant) -> Option<u64> {
+fn endless(under_way: &[UnderWay], longest: Duration, now: Instant) -> Option<u64> {
     let of = |one: &UnderWay| *one.lock().unwrap_or_else(PoisonError::into_inner);
     let all = under_way.iter().filter_map(of);
-    all.filter(|(_, begun)| now.duration_since(*begun) >= ENDLESS).map(|(number, _)| number).min()
+    all.filter(|(_, begun)| now.duration_since(*begun) >= longest).map(|(number, _)| number).min()
 }
 
 /// A thread cannot be stopped, and what does not end would hide whatever else was found.
 #[expect(clippy::print_stderr, clippy::exit, reason = "the tests' runs go on for ever otherwise")]
-fn give_up(number: u64) -> ! {
-    eprintln!("seed {number} has run for {} seconds: it does not end", ENDLESS.as_secs());
+fn give_up(Longest { name, time }: Longest, number: u64) -> ! {
+    eprintln!("{name} {number} has taken {} seconds: it does not end", time.as_secs());
     std::process::exit(1)
 }
 
@@ -81,7 +92,7 @@ mod tests {
     #[test]
     fn each_number_has_its_turn_once_and_none_begins_when_the_time_is_over_or_goes_on_for_ever() {
         let mut taken = Vec::new();
-        each(5..1_000, 3, Duration::MAX, |number| number * 2, |twice| taken.push(twice));
+        each(5..1_000, RUN, 3, Duration::MAX, |number| number * 2, |twice| taken.push(twice));
         assert_eq!(taken.len(), 995);
         assert_eq!(
             taken.iter().copied().collect::<BTreeSet<_>>(),
@@ -89,11 +100,11 @@ mod tests {
         );
         let one =
             |number, age| Mutex::new(Some((number, Instant::now().checked_sub(age).expect("it is later"))));
-        let under_way = [one(3, ENDLESS / 2), Mutex::new(None), one(7, ENDLESS), one(9, ENDLESS)];
-        assert_eq!(endless(&under_way[..2], Instant::now()), None);
-        assert_eq!(endless(&under_way, Instant::now()), Some(7));
+        let under_way = [one(3, RUN.time / 2), Mutex::new(None), one(7, RUN.time), one(9, RUN.time)];
+        assert_eq!(endless(&under_way[..2], RUN.time, Instant::now()), None);
+        assert_eq!(endless(&under_way, RUN.time, Instant::now()), Some(7));
         let mut none = 0;
-        each(0..1_000, 3, Duration::ZERO, |number| number, |_| none += 1);
+        each(0..1_000, RUN, 3, Duration::ZERO, |number| number, |_| none += 1);
         assert_eq!(none, 0);
     }
 }

@@ -9,7 +9,7 @@ use evenkeel_sim::seed::Seed;
 use evenkeel_sim::step::pairs::{Difference, Pair, judge};
 use evenkeel_sim::step::planted::Planted;
 
-use crate::each::each;
+use crate::each::{RUN, each};
 
 /// The first law that a seed's pairs break.
 #[must_use]
@@ -39,7 +39,7 @@ impl Pairs {
     pub fn run(seeds: std::ops::Range<u64>, threads: u64, bug: Option<Planted>) -> Self {
         let mut all = Self::default();
         let judged = |seed| Difference::ALL.map(|difference| judge(Seed(seed), difference, bug));
-        let took = each(seeds, threads, Duration::MAX, judged, |pairs| {
+        let took = each(seeds, RUN, threads, Duration::MAX, judged, |pairs| {
             for pair in pairs {
                 all.add(pair);
             }

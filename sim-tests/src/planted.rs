@@ -10,7 +10,7 @@ use evenkeel_sim::step::planted::{Class, Planted};
 use evenkeel_sim::step::{Plan, run_with};
 use evenkeel_sim::trace::Detail;
 
-use crate::each::each;
+use crate::each::{HUNT, each};
 use crate::pairs;
 
 /// From so many starting points a bug is looked for.
@@ -80,7 +80,7 @@ impl Table {
         let bugs: Vec<_> = Planted::ALL.iter().copied().filter(|bug| bug.class() <= class).collect();
         let mut hunts = BTreeMap::new();
         let hunt = |nth| Hunt::of(bugs[nth as usize]);
-        each(0..bugs.len() as u64, threads, Duration::MAX, hunt, |hunt| {
+        each(0..bugs.len() as u64, HUNT, threads, Duration::MAX, hunt, |hunt| {
             hunts.insert(hunt.bug, hunt);
         });
         Self { hunts: hunts.into_values().collect() }

@@ -12,7 +12,7 @@ use evenkeel_sim::step::{self, Report};
 use evenkeel_sim::trace::{Detail, Hash};
 
 use crate::coverage::Grid;
-use crate::each::each;
+use crate::each::{RUN, each};
 
 /// Branches that machines mark and that no run of this level reaches, with the reason. One that is reached after all does
 /// not belong here.
@@ -119,7 +119,7 @@ impl Steps {
         run: &(dyn Fn(Seed) -> Report + Sync),
     ) -> Self {
         let mut all = Self::default();
-        let took = each(seeds, threads, most, |seed| run(Seed(seed)), |report| all.add(report));
+        let took = each(seeds, RUN, threads, most, |seed| run(Seed(seed)), |report| all.add(report));
         Self { took, ..all }
     }
 

@@ -82,4 +82,19 @@ fn pairs_that_differ_are_told_of() {
 fn who_is_called_wrongly_says_so() {
     assert_eq!(sim(&["replay", "1", "--bug", "no-such-bug"]).status.code(), Some(2));
     assert_eq!(sim(&["replay", "1", "--plan", "/no/such/plan"]).status.code(), Some(2));
+    assert_eq!(sim(&["diff", "5", "5", "--without", "no such line"]).status.code(), Some(2));
+    assert_eq!(sim(&["diff", "5", "5"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_file_with_a_plan_stands_for_its_seed() {
+    let path = std::env::temp_dir().join(format!("evenkeel-{}.plan", std::process::id()));
+    std::fs::write(&path, "seed 1149\nset events 3\nquiet at 2s\n").expect("it can be written");
+    let file = path.to_str().expect("its name is text");
+    let (same, shown) = (sim(&["diff", file, file]), sim(&["at", file, "--step", "5"]));
+    let other = sim(&["diff", file, "1149"]);
+    std::fs::remove_file(&path).expect("it can be removed");
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same));
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
+    assert_eq!(other.status.code(), Some(4), "{}", text(&other));
 }

@@ -227,3 +227,20 @@ fn a_replica_with_nothing_left_of_its_last_epoch_follows_on() {
          ",
     );
 }
+
+/// A false alarm: a tool had set the position of a partition that nobody read, and an unclean election cut the log below it. No
+/// member could know that the position was of another log. Such an election is not held any more.
+#[test]
+fn a_log_is_not_cut_below_a_position_that_does_not_tell_its_log() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 60\n\
+         seed 1149\n\
+         quiet at 12.235s\n\
+         at 0.7s elect-unclean partition 0 to 2 behind 5s\n\
+         at 5s stop process 0 down 5.5s\n\
+         at 5.3s set-back group 0 partition 0 by 1\n\
+         ",
+    );
+}

@@ -236,22 +236,9 @@ mod tests {
     use super::*;
     use crate::history::{Nature, RunEnd};
 
-    fn two_records() -> Story {
-        let mut story = Story::new();
-        story.sent_and_logged(0, Some(1), Nature::Good);
-        story.sent_and_logged(1, Some(2), Nature::Good);
-        story.assigned(1, 0);
-        story
-    }
-
     #[test]
     fn whoever_took_over_since_the_log_was_cut_answers_for_what_it_commits_there() {
-        let mut story = two_records();
-        story.handled(0, 0, RunEnd::Done);
-        story.handled(0, 1, RunEnd::Done);
-        story.committed(1, 0, 2, &[]);
-        story.truncated(1);
-        story.sent_and_logged(2, Some(2), Nature::Good);
+        let mut story = Story::committed_and_cut();
         let mut knew_not = story.clone();
         knew_not.committed(1, 0, 2, &[]);
         knew_not.served(0, 2, &[]);
@@ -276,7 +263,7 @@ mod tests {
             story.committed(2, 1, 1, &[]);
             story
         };
-        let (mut deleted, mut cut) = (two_records(), two_records());
+        let (mut deleted, mut cut) = (Story::two_records(), Story::two_records());
         deleted.deleted();
         passes_over(deleted).is_vacuous(Law::CommitSafety);
         cut.truncated(0);
@@ -286,7 +273,7 @@ mod tests {
     #[test]
     fn what_others_set_may_lie_lower_and_members_go_on_from_there() {
         for set in [None, Some(0)] {
-            let mut story = two_records();
+            let mut story = Story::two_records();
             story.handled(0, 0, RunEnd::Done);
             story.handled(0, 1, RunEnd::Done);
             story.committed(1, 0, 2, &[]);
@@ -304,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_process_answers_for_its_own_handlers_and_not_for_what_others_passed_over() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.deployed_without(0);
         story.committed(1, 0, 1, &[]);
         story.assigned(2, 1);
@@ -318,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_commit_past_an_unsettled_record_is_unsafe() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.handled(0, 0, RunEnd::Done);
         story.committed(1, 0, 1, &[]);
         story.holds(Law::CommitSafety, 1);
@@ -328,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_settles_nothing() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.handled(0, 0, RunEnd::Panicked);
         story.committed(1, 0, 1, &[]);
         story.breaks(Law::CommitSafety, "while 0 was not settled");
@@ -336,28 +323,28 @@ mod tests {
 
     #[test]
     fn what_metadata_names_must_be_settled() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.handled(0, 1, RunEnd::Done);
         story.committed(1, 0, 0, &[(1, 2)]);
         story.holds(Law::CommitSafety, 1);
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.committed(1, 0, 0, &[(1, 9)]);
         story.breaks(Law::CommitSafety, "named 1 settled");
     }
 
     #[test]
     fn a_commit_past_the_end_is_unsafe() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.committed(1, 0, 3, &[]);
         story.breaks(Law::CommitSafety, "which ends at 2");
     }
 
     #[test]
     fn only_the_owner_commits_and_only_in_its_generation() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.committed(1, 1, 0, &[]);
         story.breaks(Law::Epochs, "which generation 1 gave to 0.0");
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.assigned(2, 0);
         story.committed(1, 0, 0, &[]);
         story.breaks(Law::Epochs, "under generation 1, and the group is at 2");
@@ -365,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_commit_does_not_go_back_unless_it_was_held_up_on_its_way() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.handled(0, 0, RunEnd::Done);
         story.handled(0, 1, RunEnd::Done);
         story.pass(Duration::from_secs(3));
@@ -382,7 +369,7 @@ mod tests {
 
     #[test]
     fn nothing_to_judge_is_no_success() {
-        two_records().is_vacuous(Law::CommitSafety);
-        two_records().is_vacuous(Law::Epochs);
+        Story::two_records().is_vacuous(Law::CommitSafety);
+        Story::two_records().is_vacuous(Law::Epochs);
     }
 }

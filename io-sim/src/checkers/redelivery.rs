@@ -209,24 +209,10 @@ impl Redelivery {
 mod tests {
     use super::super::story::Story;
     use super::*;
-    use crate::history::Nature;
-
-    fn two_records() -> Story {
-        let mut story = Story::new();
-        story.sent_and_logged(0, Some(1), Nature::Good);
-        story.sent_and_logged(1, Some(2), Nature::Good);
-        story.assigned(1, 0);
-        story
-    }
 
     #[test]
     fn whoever_took_over_since_the_log_was_cut_begins_where_the_logs_part_and_hands_nothing_out_twice() {
-        let mut story = two_records();
-        story.handled(0, 0, RunEnd::Done);
-        story.handled(0, 1, RunEnd::Done);
-        story.committed(1, 0, 2, &[]);
-        story.truncated(1);
-        story.sent_and_logged(2, Some(2), Nature::Good);
+        let mut story = Story::committed_and_cut();
         story.assigned(2, 1);
         story.served(1, 2, &[]);
         story.handled_instead(1, 1, 2, RunEnd::Done);
@@ -247,7 +233,7 @@ mod tests {
     #[test]
     fn what_the_position_says_is_settled_is_not_handed_out() {
         for (offset, beyond, handed) in [(1, &[][..], 0), (0, &[(1, 2)], 1)] {
-            let mut story = two_records();
+            let mut story = Story::two_records();
             story.served(0, offset, beyond);
             story.handled(0, handed, RunEnd::Done);
             story.breaks(Law::Redelivery, "which the position it began with says is settled");
@@ -257,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_settled_for_other_handlers_may_be_handed_out() {
         for other in [false, true] {
-            let mut story = two_records();
+            let mut story = Story::two_records();
             if other {
                 story.deployed_without(0);
             }
@@ -275,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_was_settled_is_not_handed_out_again_by_the_same_assignment() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.served(0, 0, &[]);
         story.handled(0, 0, RunEnd::Failed);
         story.handled(0, 0, RunEnd::Done);
@@ -290,7 +276,7 @@ mod tests {
 
     #[test]
     fn of_two_answers_before_the_work_the_first_counts() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.served(0, 0, &[]);
         story.served(0, 1, &[]);
         story.handled(0, 0, RunEnd::Done);
@@ -299,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_answer_after_the_position_was_set_back_counts_although_no_work_was_done() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.served(0, 1, &[]);
         let mut told_once = story.clone();
         story.set_from_outside(Some(0));
@@ -313,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_clean_stop_leaves_nothing_settled_uncommitted() {
-        let mut story = two_records();
+        let mut story = Story::two_records();
         story.served(0, 0, &[]);
         story.handled(0, 0, RunEnd::Done);
         story.quiet();
@@ -327,6 +313,6 @@ mod tests {
 
     #[test]
     fn nothing_to_judge_is_no_success() {
-        two_records().is_vacuous(Law::Redelivery);
+        Story::two_records().is_vacuous(Law::Redelivery);
     }
 }

@@ -34,6 +34,26 @@ impl Story {
         Self::with(|_| {})
     }
 
+    /// Two records of two keys, and process 0.0 to handle them.
+    pub(super) fn two_records() -> Self {
+        let mut story = Self::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(2), Nature::Good);
+        story.assigned(1, 0);
+        story
+    }
+
+    /// Both were handled and committed, and another one came to stand where the second was.
+    pub(super) fn committed_and_cut() -> Self {
+        let mut story = Self::two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 2, &[]);
+        story.truncated(1);
+        story.sent_and_logged(2, Some(2), Nature::Good);
+        story
+    }
+
     pub(super) fn exactly_once() -> Self {
         Self::with(|handler| handler.flavour = Flavour::ExactlyOnce)
     }

@@ -61,7 +61,9 @@ pub(crate) fn digest(happening: &Happening) -> (u64, Kind, u64) {
         Happening::Destroyed { place, offsets } => {
             (of(*place), WORLD, fold([at(offsets.start), at(offsets.end)]))
         }
-        Happening::Truncated { place, end, .. } => (of(*place), WORLD, at(*end)),
+        Happening::Truncated { place, end, why } => {
+            (of(*place), WORLD, fold([at(*end), u64::from(*why == Cut::Deletion)]))
+        }
         Happening::Assigned { group, generation, shares } => {
             let owned = shares.iter().flat_map(|share| {
                 std::iter::once(life(&share.life)).chain(share.places.iter().map(|place| of(*place)))

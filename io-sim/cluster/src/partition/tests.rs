@@ -179,8 +179,8 @@ fn a_leader_cannot_be_stalled() {
     assert_eq!(partition.delete_before(None), Ok(Offset(2)));
 }
 
-#[test]
-fn whoever_comes_back_cuts_off_what_the_new_leader_does_not_have() {
+/// Broker 1 wrote two records in epoch 0 that all have, and three that only it has; broker 2 leads now.
+fn ahead_of_all_others() -> Partition {
     let mut partition = partition();
     append(&mut partition, 2).unwrap();
     for follower in [BrokerId(2), BrokerId(3)] {
@@ -188,6 +188,12 @@ fn whoever_comes_back_cuts_off_what_the_new_leader_does_not_have() {
     }
     append(&mut partition, 3).unwrap();
     partition.lose(Time::ZERO, BrokerId(1), false);
+    partition
+}
+
+#[test]
+fn whoever_comes_back_cuts_off_what_the_new_leader_does_not_have() {
+    let mut partition = ahead_of_all_others();
     assert_eq!((partition.leader(), partition.epoch()), (Some(BrokerId(2)), LeaderEpoch(1)));
     assert_eq!(partition.log().unwrap().end(), Offset(2), "what was not acknowledged by all is lost");
     append(&mut partition, 4).unwrap();
@@ -241,13 +247,7 @@ fn only_an_unclean_election_lets_a_stale_replica_lead() {
 /// looked for where the logs part for ever.
 #[test]
 fn whoever_has_nothing_left_of_an_epoch_follows_a_leader_that_never_had_it() {
-    let mut partition = partition();
-    append(&mut partition, 2).unwrap();
-    for follower in [BrokerId(2), BrokerId(3)] {
-        partition.stall(Time::ZERO, follower, true);
-    }
-    append(&mut partition, 3).unwrap();
-    partition.lose(Time::ZERO, BrokerId(1), false);
+    let mut partition = ahead_of_all_others();
     partition.stall(Time::ZERO, BrokerId(3), false);
     append(&mut partition, 1).unwrap();
     partition.delete_before(None).unwrap();
