@@ -244,3 +244,108 @@ fn a_log_is_not_cut_below_a_position_that_does_not_tell_its_log() {
          ",
     );
 }
+
+/// A member was thrown out while its share was on its way, for longer than its session lasts. When the share came it asked
+/// for positions and sent its first heartbeat side by side, and handed an event out before the heartbeat was refused.
+#[test]
+fn a_share_older_than_a_session_is_confirmed_before_an_event_is_handed_out() {
+    holds(
+        "\
+         set brokers 3\n\
+         set topics 2\n\
+         set members 3\n\
+         set handlers 2\n\
+         set events 2\n\
+         set blocking 0\n\
+         set session-ms 6744\n\
+         seed 200414923\n\
+         quiet at 9.943s\n\
+         at 0s empty-pool for 19s\n\
+         at 0.01s evict group 0 member 2\n\
+         at 0.6s evict group 0 member 2\n\
+         strike slow of 2 nth 2\n\
+         strike slow of 17179869187 nth 1\n\
+         strike slow of 17179869187 nth 4\n\
+         strike slow of 17179869187 nth 5\n\
+         ",
+    );
+}
+
+/// A leader refused a position that retention had overtaken. When its start was asked for, another led that had kept those
+/// records, and the member told of a position past the end of a log that had never been cut.
+#[test]
+fn a_leader_that_kept_its_first_records_is_not_taken_for_one_that_lost_its_last() {
+    holds(
+        "\
+         set brokers 3\n\
+         set groups 2\n\
+         set members 2\n\
+         set handlers 2\n\
+         set events 6\n\
+         set events-per-send 5\n\
+         set bursts 3\n\
+         seed 200118862\n\
+         quiet at 22.474s\n\
+         at 0s deploy group 1 handlers 59896 every 1s\n\
+         at 1s evict group 0 member 2\n\
+         at 1s elect-unclean partition 0 to 1 behind 4s\n\
+         at 1.5s pause owner of partition 0 for 13.7s\n\
+         at 1.8s evict group 0 member 5\n\
+         at 2s move-coordinator group 0 to 1\n\
+         at 3s trim partition 0 to 3\n\
+         strike commit-applied of 1 nth 0\n\
+         strike handler-slow of 4294967298 nth 0\n\
+         ",
+    );
+}
+
+/// No bug but a false alarm: an event was handled and committed, one without it led for a second, then one that has it. The
+/// judge had forgotten what became of it.
+#[test]
+fn a_record_that_was_cut_off_and_comes_back_is_what_it_was() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 1\n\
+         seed 200267812\n\
+         quiet at 22.921s\n\
+         at 1s move-leader partition 0 to 1\n\
+         at 3s elect-unclean partition 0 to 0 behind 8s\n\
+         at 9s elect-unclean partition 0 to 2 behind 3s\n\
+         at 11s crash owner of partition 3 down 1s\n\
+         ",
+    );
+}
+
+/// No bug but a false alarm: a member rejoined in the same generation and was told position 2. Then a commit of its assignment
+/// before was taken that had been frozen on its way and says 3. It went on from 2, as it had been told.
+#[test]
+fn a_commit_of_an_assignment_before_binds_nobody_who_was_told_less() {
+    holds(
+        "\
+         set brokers 3\n\
+         set rebalance-delay-ms 239\n\
+         set topics 3\n\
+         set groups 2\n\
+         set members 2\n\
+         set pipeline 2\n\
+         set events 7\n\
+         set frozen-broker 1\n\
+         set frozen-process 2\n\
+         set active-ms 12911\n\
+         set bursts 1\n\
+         set fetch-wait-ms 1598\n\
+         set watch-interval-ms 2830\n\
+         set session-ms 7046\n\
+         set delivery-ms 1554\n\
+         seed 200070883\n\
+         quiet at 12.911s\n\
+         at 0s stale-metadata broker 2 for 14s\n\
+         at 0s stall-replica partition 0 broker 1 for 29s\n\
+         at 0.1s move-coordinator group 1 to 0\n\
+         at 0.13s move-coordinator group 0 to 1\n\
+         at 0.285s move-coordinator group 0 to 0\n\
+         at 0.4s move-coordinator group 1 to 2\n\
+         ",
+    );
+}

@@ -17,14 +17,26 @@ pub struct Commits {
     /// Everything below is known to be over.
     cleared: BTreeMap<(HandlerNo, Place), Offset>,
     stored: BTreeMap<(GroupNo, Place), Stored>,
+    /// When a position was last told, and to whom.
+    served: BTreeMap<(GroupNo, Place), (Life, Time)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Stored {
     offset: Offset,
     highest: Offset,
-    /// When the commit was sent that says so.
+    /// How far its owner knows of commits, and when the one was sent that said so. One of an assignment before that is
+    /// taken after the owner was told a position counts for nothing here.
+    known: Offset,
     sent: Time,
+}
+
+impl Stored {
+    fn cut(&mut self, end: Offset) {
+        for offset in [&mut self.offset, &mut self.highest, &mut self.known] {
+            *offset = (*offset).min(end);
+        }
+    }
 }
 
 /// A commit that the coordinator took.
@@ -92,15 +104,19 @@ impl Checker for Commits {
                 }
                 // Whoever did not know may have committed since; whoever takes over finds out how far it still holds.
                 for (_, stored) in self.stored.iter_mut().filter(|((_, at), _)| at == place) {
-                    stored.offset = stored.offset.min(*end);
-                    stored.highest = stored.highest.min(*end);
+                    stored.cut(*end);
                 }
                 Ok(())
             }
             Happening::PositionSet { group, place, offset } => {
                 // What members commit from here on goes on from there.
                 let offset = offset.unwrap_or_default();
-                self.stored.insert((*group, *place), Stored { offset, highest: offset, sent: at });
+                let set = Stored { offset, highest: offset, known: offset, sent: at };
+                self.stored.insert((*group, *place), set);
+                Ok(())
+            }
+            Happening::PositionServed { group, place, life, .. } => {
+                self.served.insert((*group, *place), (*life, at));
                 Ok(())
             }
             _ => Ok(()),
@@ -173,7 +189,7 @@ impl Commits {
     /// One that was sent before the other was held up on its way; the member has to say its own again.
     fn goes_on(&self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
         let Some(stored) = self.stored.get(&(commit.group, commit.place)) else { return Ok(()) };
-        if commit.offset >= stored.offset || commit.sent < stored.sent {
+        if commit.offset >= stored.known || commit.sent < stored.sent {
             return Ok(());
         }
         let story = format!(
@@ -181,7 +197,7 @@ impl Commits {
             commit.life,
             commit.offset,
             ledger.facts().place_name(commit.place),
-            stored.offset,
+            stored.known,
         );
         Err(Breach::new(Law::Epochs, story))
     }
@@ -216,14 +232,16 @@ impl Commits {
             ));
         }
         self.goes_on(ledger, commit)?;
-        let stored = self.stored.entry((commit.group, commit.place)).or_insert(Stored {
-            offset: Offset::ZERO,
-            highest: Offset::ZERO,
-            sent: Time::ZERO,
-        });
+        let id = (commit.group, commit.place);
+        let is_late =
+            self.served.get(&id).is_some_and(|(life, at)| *life == commit.life && commit.sent < *at);
+        let stored = self.stored.entry(id).or_default();
         stored.offset = commit.offset;
-        stored.sent = commit.sent;
-        stored.highest = stored.highest.max(commit.offset);
+        if !is_late {
+            stored.known = commit.offset;
+            stored.sent = commit.sent;
+            stored.highest = stored.highest.max(commit.offset);
+        }
         Ok(())
     }
 }
@@ -365,6 +383,23 @@ mod tests {
         late.breaks(Law::Epochs, "rests at 1 of orders/0, but 2");
         late.committed(1, 0, 2, &[]);
         late.holds(Law::Epochs, 3);
+    }
+
+    #[test]
+    fn a_commit_of_an_assignment_before_that_is_taken_late_binds_nobody_who_was_told_less() {
+        let mut story = Story::two_records();
+        story.handled(0, 0, RunEnd::Done);
+        story.handled(0, 1, RunEnd::Done);
+        story.committed(1, 0, 1, &[]);
+        story.pass(Duration::from_secs(3));
+        story.served(0, 1, &[]);
+        story.pass(Duration::from_secs(1));
+        story.committed_late(1, 0, 2, Duration::from_secs(2));
+        let mut back = story.clone();
+        story.committed(1, 0, 1, &[]);
+        story.holds(Law::Epochs, 3);
+        back.committed(1, 0, 0, &[]);
+        back.breaks(Law::Epochs, "committed 0 of orders/0 after 1 had been committed");
     }
 
     #[test]

@@ -335,9 +335,7 @@ impl Ledger {
                 let began = Run { call, life, handler, place, offset: *offset, event: *event, began: at };
                 self.runs.insert(*run, began);
                 let log = self.logs.entry(place).or_default();
-                if !log.is_another(*offset, *event)
-                    && let Some(standing) = log.standing_mut(handler, *offset)
-                {
+                if let Some(standing) = log.standing_of(handler, *offset, *event) {
                     standing.tried = true;
                 }
             }
@@ -348,11 +346,15 @@ impl Ledger {
             }
             Happening::GivenUp { handler, place, offset, .. } => {
                 let log = self.logs.entry(*place).or_default();
-                // What was tried there and lost since may be given up late, and not the record that has come in its place.
-                let is_of_the_lost = log.tried_and_lost.contains(&(*handler, *offset));
-                if let Some(standing) = log.standing_mut(*handler, *offset)
-                    && (standing.tried || !is_of_the_lost)
-                {
+                // What was tried there and cut off since may be given up late, and not the record that has come in its place.
+                if !log.standing(*handler, *offset).tried {
+                    let of_the_lost = log.cut_off(*handler, *offset..Offset(offset.0 + 1));
+                    let tried = of_the_lost.filter(|standing| standing.tried);
+                    if tried.map(|standing| standing.given_up = true).count() > 0 {
+                        return;
+                    }
+                }
+                if let Some(standing) = log.standing_mut(*handler, *offset) {
                     standing.given_up = true;
                 }
             }
@@ -413,6 +415,9 @@ impl Ledger {
                     standing.passed_over = true;
                 }
             }
+            for standing in log.cut_off(handler, Offset::ZERO..offset) {
+                standing.passed_over = true;
+            }
         }
     }
 
@@ -425,22 +430,21 @@ impl Ledger {
             for standing in standings.iter_mut().skip(index(offset).unwrap_or_default()) {
                 standing.rewound |= standing.passed_over;
             }
+            for standing in log.cut_off(handler, offset..Offset(i64::MAX)) {
+                standing.rewound |= standing.passed_over;
+            }
         }
     }
 
     fn logged(&mut self, place: Place, offset: Offset, event: Option<EventNo>) {
         let sent = event.and_then(|event| self.sent(event)).copied();
-        let log = self.logs.entry(place).or_default();
-        let Some(nth) = index(offset) else { return };
-        if log.records.len() <= nth {
-            log.records.resize(nth + 1, None);
-        }
-        log.records[nth] = Some(Record {
+        let record = Record {
             event,
             key: sent.and_then(|sent| sent.key),
             nature: sent.map_or(Nature::Undecodable, |sent| sent.nature),
             destroyed: false,
-        });
+        };
+        self.logs.entry(place).or_default().put(offset, record);
         let Some(event) = event else { return };
         self.places.entry(event).or_default().push((place, offset));
         for handler in self.claimed.get(&event).cloned().unwrap_or_default() {
@@ -449,9 +453,6 @@ impl Ledger {
     }
 
     fn run_ended(&mut self, run: Run, end: RunEnd) {
-        if self.logs.get(&run.place).is_some_and(|log| log.is_another(run.offset, run.event)) {
-            return;
-        }
         let settles = match (end, self.facts.handler(run.handler).flavour) {
             // What an exactly-once handler did counts when its transaction commits.
             (RunEnd::Done, Flavour::Idempotent) | (RunEnd::Ignored, _) => true,
@@ -460,11 +461,9 @@ impl Ledger {
                 false
             }
         };
-        if settles {
-            self.settle(run.handler, run.place, run.offset);
-        }
         let log = self.logs.entry(run.place).or_default();
-        if let Some(standing) = log.standing_mut(run.handler, run.offset) {
+        if let Some(standing) = log.standing_of(run.handler, run.offset, run.event) {
+            standing.settled |= settles;
             standing.failed = matches!(end, RunEnd::Failed | RunEnd::Permanent | RunEnd::Panicked);
         }
     }

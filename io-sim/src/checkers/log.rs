@@ -1,6 +1,7 @@
 //! One partition's records, and what became of each for each handler.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use evenkeel_core::model::{Offset, Time};
 
@@ -58,8 +59,9 @@ pub struct Log {
     pub(super) began_anew: bool,
     /// Who took it over since it was cut last, and knows nothing of what it was before.
     pub(super) took_over: BTreeSet<(GroupNo, Life)>,
-    /// Where handlers had tried records that were lost since.
-    pub(super) tried_and_lost: BTreeSet<(HandlerNo, Offset)>,
+    /// What became of records that an election cut off. Whoever still has them may come to lead once more, and nobody need
+    /// have seen that they were gone.
+    cut_off: BTreeMap<(Offset, Option<EventNo>), BTreeMap<HandlerNo, Standing>>,
     /// The keys of lost records that handlers may go on to fail for, and so hold up others.
     pub(super) lost_and_bad: Vec<Option<KeyNo>>,
 }
@@ -92,24 +94,70 @@ impl Log {
 
     pub(super) fn cut(&mut self, at: Time, end: Offset, why: Cut) {
         let Some(end) = index(end) else { return };
-        let lost = self.records.iter().skip(end).flatten();
-        self.lost_and_bad
-            .extend(lost.filter(|record| record.nature != Nature::Good).map(|record| record.key));
+        for (nth, record) in self.records.iter().enumerate().skip(end) {
+            let Some(record) = record else { continue };
+            if record.nature != Nature::Good {
+                self.lost_and_bad.push(record.key);
+            }
+            let became = self.standings.iter().filter_map(|(handler, all)| Some((*handler, *all.get(nth)?)));
+            self.cut_off.insert((Offset(nth as i64), record.event), became.collect());
+        }
         self.records.truncate(end);
-        for (handler, standings) in &mut self.standings {
-            let lost = (0..).map(Offset).zip(&*standings).skip(end).filter(|(_, standing)| standing.tried);
-            self.tried_and_lost.extend(lost.map(|(offset, _)| (*handler, offset)));
+        for standings in self.standings.values_mut() {
             standings.truncate(end);
+        }
+        if why == Cut::Deletion {
+            // Nothing of it comes back, but what was tried may be given up late.
+            for standing in self.cut_off.values_mut().flat_map(BTreeMap::values_mut) {
+                *standing = Standing { tried: standing.tried, ..Standing::default() };
+            }
         }
         self.cut_at = Some(at);
         self.began_anew |= why == Cut::Deletion;
         self.took_over.clear();
     }
 
+    /// A record is there, for the first time or once more.
+    pub(super) fn put(&mut self, offset: Offset, record: Record) {
+        let Some(nth) = index(offset) else { return };
+        if self.records.len() <= nth {
+            self.records.resize(nth + 1, None);
+        }
+        self.records[nth] = Some(record);
+        for (handler, became) in self.cut_off.remove(&(offset, record.event)).unwrap_or_default() {
+            if let Some(standing) = self.standing_mut(handler, offset) {
+                *standing = became;
+            }
+        }
+    }
+
     /// Whether another event than this one is at an offset: the log was cut since it was read.
-    pub(super) fn is_another(&self, offset: Offset, event: EventNo) -> bool {
+    fn is_another(&self, offset: Offset, event: EventNo) -> bool {
         let there = self.record(offset).and_then(|record| record.event);
         self.cut_at.is_some() && there != Some(event)
+    }
+
+    /// What became of an event that was read at an offset, also if it was cut off since.
+    pub(super) fn standing_of(
+        &mut self,
+        handler: HandlerNo,
+        offset: Offset,
+        event: EventNo,
+    ) -> Option<&mut Standing> {
+        if self.is_another(offset, event) {
+            return Some(self.cut_off.get_mut(&(offset, Some(event)))?.entry(handler).or_default());
+        }
+        self.standing_mut(handler, offset)
+    }
+
+    /// What became for a handler of the records that were cut off from these offsets.
+    pub(super) fn cut_off(
+        &mut self,
+        handler: HandlerNo,
+        offsets: Range<Offset>,
+    ) -> impl Iterator<Item = &mut Standing> {
+        let among = self.cut_off.iter_mut().filter(move |((offset, _), _)| offsets.contains(offset));
+        among.map(move |(_, became)| became.entry(handler).or_default())
     }
 
     pub(super) fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {

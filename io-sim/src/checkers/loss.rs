@@ -139,6 +139,48 @@ mod tests {
         story.holds(Law::NoLoss, 2);
     }
 
+    /// One without a record leads for a while, and then one that has it, and nobody need have noticed.
+    #[test]
+    fn a_record_that_comes_back_is_what_it_was() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.handled(0, 0, RunEnd::Done);
+        let late = story.begun(0, 1);
+        story.truncated(0);
+        let mut by_then = story.clone();
+        by_then.ended(late, RunEnd::Done);
+        by_then.logged(0);
+        by_then.logged(1);
+        by_then.holds(Law::NoLoss, 2);
+        story.logged(0);
+        story.logged(1);
+        story.breaks(Law::NoLoss, "the record at 1");
+        story.ended(late, RunEnd::Done);
+        story.holds(Law::NoLoss, 2);
+    }
+
+    #[test]
+    fn what_comes_back_of_a_topic_that_was_deleted_is_another_record() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.handled(0, 0, RunEnd::Done);
+        story.deleted();
+        story.logged(0);
+        story.breaks(Law::NoLoss, "the record at 0");
+    }
+
+    #[test]
+    fn what_was_passed_over_while_it_was_cut_off_is_not_owed_when_it_comes_back() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.deployed_without(0);
+        story.truncated(0);
+        story.committed(1, 0, 1, &[]);
+        story.logged(0);
+        story.holds(Law::NoLoss, 1);
+    }
+
     #[test]
     fn what_was_committed_without_a_handler_is_not_owed_to_it_and_the_rest_is() {
         let mut story = Story::new();

@@ -169,7 +169,8 @@ impl<P: Kept> Consumer<P> {
     }
 
     /// Notes that a partition is led by another broker, or by none. What was asked of the one before is void, and so is
-    /// the wait because of it.
+    /// the wait because of it. What it said of its log is not true of the next one's: replicas lose their first records at
+    /// different times.
     pub(super) fn follow(&mut self, slot: usize, leader: Option<BrokerId>) {
         let before = self.partitions[slot].leader;
         if before == leader {
@@ -183,6 +184,9 @@ impl<P: Kept> Consumer<P> {
         let partition = &mut self.partitions[slot];
         partition.asked = None;
         partition.leader = leader;
+        if partition.phase == Phase::AwaitingBounds {
+            partition.phase = Phase::Reading;
+        }
         if let Some(id) = leader {
             self.leaders.entry(id).or_default().slots.push(slot);
         }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::assignor::Subscriber;
 use super::moves::Ended;
 use super::protocol::{Assignment, Subscription};
-use super::state::{Description, Errand, Lookup, Pulse, Role, State, Tenure, Then, Timer};
+use super::state::{Description, Errand, Lookup, Pulse, Role, Share, State, Tenure, Then, Timer};
 use super::verdict::Verdict;
 use super::{Action, GroupConfig, Input, Membership, Step};
 use crate::error::ErrorCode;
 use crate::machine::{Entropy, Machine, Marks};
-use crate::model::{BrokerId, Generation, MemberId, RequestId, Time, TopicName};
+use crate::model::{BrokerId, Generation, MemberId, RequestId, Time, TopicName, TopicPartition};
 use crate::ports::{JoinAnswer, PortError};
 
 /// One member of a consumer group.
@@ -261,51 +261,82 @@ impl Group {
             }
             _ => return self.late(),
         };
-        let coordinator = membership.coordinator;
         match outcome.as_ref().map(Assignment::decode) {
-            Ok(Ok(assignment)) => self.own(now, sent, membership, role, assignment),
+            Ok(Ok(assignment)) => {
+                let partitions = self.wanted(assignment);
+                self.take_over(now, sent, Share { membership, role, partitions });
+            }
             Ok(Err(_)) => {
                 self.marks.hit("the assignment cannot be read");
-                self.wait(now, Some(coordinator));
+                self.wait(now, Some(membership.coordinator));
             }
-            Err(error) => match Verdict::of(error) {
-                Verdict::AskAgain => self.wait(now, Some(coordinator)),
-                Verdict::Rebalance => {
-                    // Others came while this generation was forming: no failure, however often it happens.
-                    self.failures = 0;
-                    self.wait(now, Some(coordinator));
-                }
-                Verdict::LookUp => self.wait(now, None),
-                Verdict::GenerationOver { forgotten } => {
-                    self.forget_member_if(forgotten);
-                    self.wait(now, Some(coordinator));
-                }
-                Verdict::GiveUp(code) => self.fail(Step::Sync, code, Some(coordinator)),
-            },
+            Err(error) => self.on_no_share(now, Step::Sync, membership.coordinator, error),
         }
     }
 
-    /// A share may have been on its way for longer than the session lasts, or have waited for the leader as long: what
-    /// is known of the coordinator is as old as the question, and a heartbeat that is overdue settles it at once.
-    fn own(&mut self, now: Time, sent: Time, membership: Membership, role: Role, assignment: Assignment) {
-        self.failures = 0;
+    /// A share that had been on its way for long was asked about: whether it is this member's still.
+    fn on_confirmed(&mut self, now: Time, outcome: Result<(), PortError>) {
+        let State::Confirming { sent, share, .. } = &self.state else { return self.late() };
+        match outcome {
+            Ok(()) => {
+                let (sent, share) = (*sent, share.clone());
+                self.take_over(now, sent, share);
+            }
+            Err(error) => {
+                self.marks.hit("a share that came late was another's by then");
+                let coordinator = share.membership.coordinator;
+                self.on_no_share(now, Step::Heartbeat, coordinator, &error);
+            }
+        }
+    }
+
+    /// The generation gives this member nothing: on to the next.
+    fn on_no_share(&mut self, now: Time, step: Step, coordinator: BrokerId, error: &PortError) {
+        match Verdict::of(error) {
+            Verdict::AskAgain => self.wait(now, Some(coordinator)),
+            Verdict::Rebalance => {
+                // Others came while this generation was forming: no failure, however often it happens.
+                self.failures = 0;
+                self.wait(now, Some(coordinator));
+            }
+            Verdict::LookUp => self.wait(now, None),
+            Verdict::GenerationOver { forgotten } => {
+                self.forget_member_if(forgotten);
+                self.wait(now, Some(coordinator));
+            }
+            Verdict::GiveUp(code) => self.fail(step, code, Some(coordinator)),
+        }
+    }
+
+    fn wanted(&mut self, assignment: Assignment) -> Vec<TopicPartition> {
         let wanted: BTreeSet<&TopicName> = self.config.topics.iter().collect();
         let (partitions, strangers): (Vec<_>, Vec<_>) =
             assignment.partitions.into_iter().partition(|at| wanted.contains(&at.topic));
         if !strangers.is_empty() {
             self.marks.hit("assigned a topic that was not asked for");
         }
-        self.actions.push_back(Action::Assigned { membership: membership.clone(), partitions });
+        partitions
+    }
+
+    /// A share may have been on its way for longer than the session lasts, or have waited for the leader as long. What is
+    /// known of the coordinator is as old as the question that it answered, so a share that leaves no time for a heartbeat
+    /// is confirmed by one before anything is done with it: another member may have its partitions by now.
+    fn take_over(&mut self, now: Time, sent: Time, share: Share) {
         let GroupConfig { session_timeout, heartbeat_interval, .. } = self.config;
+        if now > sent + session_timeout.saturating_sub(heartbeat_interval) {
+            return self.confirm(now, share);
+        }
+        self.failures = 0;
+        let Share { membership, role, partitions } = share;
+        self.actions.push_back(Action::Assigned { membership: membership.clone(), partitions });
         let pulse = Pulse::Due((sent + heartbeat_interval).max(now));
-        // Time for that heartbeat is left in any case.
-        let oldest = (session_timeout.saturating_sub(heartbeat_interval)).as_nanos();
-        let oldest = now.as_nanos().saturating_sub(u64::try_from(oldest).unwrap_or(u64::MAX));
-        let renewed = sent.max(Time::from_nanos(oldest));
-        self.state = State::Stable(Tenure { membership, role, renewed, pulse });
+        self.state = State::Stable(Tenure { membership, role, renewed: sent, pulse });
     }
 
     fn on_heartbeat(&mut self, now: Time, id: RequestId, outcome: Result<(), PortError>) {
+        if matches!(self.state, State::Confirming { id: asked, .. } if asked == id) {
+            return self.on_confirmed(now, outcome);
+        }
         let next = self.config.heartbeat_interval;
         let Some((tenure, sent)) = self.state.tenure().and_then(|tenure| match tenure.pulse {
             Pulse::Out { id: asked, sent } if asked == id => Some((tenure, sent)),
@@ -420,7 +451,8 @@ impl Group {
             }
             State::Joining { coordinator, .. }
             | State::Describing(Description { coordinator, .. })
-            | State::Syncing { membership: Membership { coordinator, .. }, .. } => {
+            | State::Syncing { membership: Membership { coordinator, .. }, .. }
+            | State::Confirming { share: Share { membership: Membership { coordinator, .. }, .. }, .. } => {
                 let coordinator = *coordinator;
                 self.leave(Some(coordinator));
             }

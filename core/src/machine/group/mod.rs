@@ -16,7 +16,8 @@
 //!
 //! Whatever fails leads to `Waiting`, whose wait grows and has jitter, and from there to the coordinator again. While
 //! partitions are owned (`Stable`, `Revoking`) heartbeats keep the session alive, also while a lost coordinator is
-//! looked for.
+//! looked for. A share that comes so late that the session may have ended meanwhile is `Confirming` before it is
+//! `Stable`: a heartbeat asks whether it is this member's still.
 //!
 //! # An assignment's life
 //!

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::assignor::Subscriber;
 use super::member::Group;
-use super::state::{Errand, Pulse, Role, State, Tenure, Then};
+use super::state::{Errand, Pulse, Role, Share, State, Tenure, Then};
 use super::{Action, GroupError, Membership, Step};
 use crate::error::ErrorCode;
 use crate::model::{BrokerId, MemberId, RequestId, Time, TopicName};
@@ -100,10 +100,22 @@ impl Group {
     }
 
     pub(super) fn heartbeat(&mut self, now: Time) {
-        let id = self.request();
         let Some(tenure) = self.state.tenure() else { return };
-        tenure.pulse = Pulse::Out { id, sent: now };
-        let membership = &tenure.membership;
+        let membership = tenure.membership.clone();
+        let id = self.tell_of_life(&membership);
+        if let Some(tenure) = self.state.tenure() {
+            tenure.pulse = Pulse::Out { id, sent: now };
+        }
+    }
+
+    /// Asks with a heartbeat whether a share is this member's.
+    pub(super) fn confirm(&mut self, now: Time, share: Share) {
+        let id = self.tell_of_life(&share.membership);
+        self.state = State::Confirming { id, sent: now, share };
+    }
+
+    fn tell_of_life(&mut self, membership: &Membership) -> RequestId {
+        let id = self.request();
         let request = HeartbeatRequest {
             group: self.config.group.clone(),
             generation: membership.generation,
@@ -111,6 +123,7 @@ impl Group {
             instance: membership.instance.clone(),
         };
         self.actions.push_back(Action::Heartbeat { id, broker: membership.coordinator, request });
+        id
     }
 
     /// The coordinator is not where it was: heartbeats pause until it is found.
@@ -259,6 +272,7 @@ impl Ended {
             | State::Joining { .. }
             | State::Describing(_)
             | State::Syncing { .. }
+            | State::Confirming { .. }
             | State::Leaving { .. }
             | State::Stopped => None,
         }

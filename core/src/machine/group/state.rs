@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Membership;
 use super::assignor::Subscriber;
-use crate::model::{BrokerId, RequestId, Time, TopicName};
+use crate::model::{BrokerId, RequestId, Time, TopicName, TopicPartition};
 use crate::ports::JoinAnswer;
 
 /// Why a member wants to be woken. The most serious come first.
@@ -48,6 +48,13 @@ pub(super) enum State {
         sent: Time,
         membership: Membership,
         role: Role,
+    },
+    /// The share came so late that a heartbeat must tell first whether it is this member's still.
+    Confirming {
+        id: RequestId,
+        /// When the heartbeat was sent.
+        sent: Time,
+        share: Share,
     },
     Stable(Tenure),
     /// The owner drains.
@@ -106,6 +113,14 @@ pub(super) enum Lookup {
     Due(Time),
 }
 
+/// What a generation gives this member.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    pub(super) membership: Membership,
+    pub(super) role: Role,
+    pub(super) partitions: Vec<TopicPartition>,
+}
+
 /// A membership with an assignment.
 #[derive(Debug, Clone)]
 pub(super) struct Tenure {
@@ -151,6 +166,7 @@ impl State {
             | Self::Joining { .. }
             | Self::Describing(_)
             | Self::Syncing { .. }
+            | Self::Confirming { .. }
             | Self::Leaving { .. }
             | Self::Stopped => None,
         }
@@ -179,6 +195,7 @@ impl State {
             | Self::FindingCoordinator { .. }
             | Self::Joining { .. }
             | Self::Syncing { .. }
+            | Self::Confirming { .. }
             | Self::Leaving { .. }
             | Self::Stopped => [None, None, None],
         };

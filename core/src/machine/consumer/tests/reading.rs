@@ -48,6 +48,30 @@ fn a_position_past_the_end_waits_and_never_jumps() {
     assert_eq!(member.started(), ["charge orders/0@50"], "the log grew again");
 }
 
+/// Replicas lose their first records at different times: what the next leader has is asked of itself.
+#[test]
+fn a_leader_that_begins_earlier_than_the_one_before_is_read_and_nothing_is_told() {
+    for told_before in [false, true] {
+        let mut member = Member::reading(shop(), &[("orders/0", 5)]);
+        member.fetched_as("orders/0", out_of_range());
+        if told_before {
+            member.listed(&[("orders/0", Err(ErrorCode::NotLeaderOrFollower))]);
+        }
+        member.pass(100);
+        member.described(&[("orders", &[2])]);
+        assert_eq!(member.fetches(), ["2: orders/0@5"]);
+        while member.lists().is_some() {
+            member.listed(&[("orders/0", Ok(0))]);
+        }
+        assert_eq!(member.fetches(), ["2: orders/0@5"]);
+        assert!(!member.notices().iter().any(|notice| matches!(notice, Notice::PastEnd { .. })));
+        member.fetched_as("orders/0", out_of_range());
+        member.listed(&[("orders/0", Ok(20))]);
+        let gap = Notice::Gap { at: at("orders/0"), from: Offset(5), to: Offset(20) };
+        assert_eq!(member.notices(), [gap], "the next one begins later too");
+    }
+}
+
 #[test]
 fn a_partition_that_moved_is_looked_up_and_fetched_from_its_new_leader() {
     let mut member = Member::reading(shop(), &[("orders/0", 5), ("orders/1", 5)]);

@@ -28,18 +28,28 @@ fn a_follower_gets_its_share_and_keeps_it_by_heartbeats() {
     }
 }
 
-/// The answer was on its way for longer than the session lasts, and the member was thrown out meanwhile.
+/// The answer was on its way for longer than the session lasts: the member may have been thrown out meanwhile.
 #[test]
-fn a_share_that_comes_late_is_confirmed_at_once_or_given_up_soon() {
-    let mut bench = Bench::syncing(config());
-    bench.pass(Duration::from_secs(25));
-    let came = bench.now;
-    assert!(bench.synced(&[partition("t", 0)]).starts_with("Assigned"));
+fn a_share_that_comes_late_is_not_taken_over_before_a_heartbeat_was_accepted() {
+    let mut bench = Bench::confirming(config());
+    assert_eq!(bench.group.deadline(), None, "the answer is waited for");
+    let asked = bench.now;
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.alive(), "Assigned(t/0)");
     assert_eq!(bench.wake(), "Heartbeat@1");
-    assert_eq!(bench.now, came, "the heartbeat is overdue");
-    // Its answer never comes.
-    assert_eq!(bench.wake().split(' ').next(), Some("Lost"));
-    assert_eq!(bench.now.since(came), Duration::from_secs(3));
+    assert_eq!(bench.now.since(asked), Duration::from_secs(3), "as after any heartbeat");
+    assert_eq!(bench.wake(), "Lost");
+    assert_eq!(bench.now.since(asked), Duration::from_secs(10), "the session counts from the question");
+}
+
+#[test]
+fn a_late_share_that_is_confirmed_late_is_asked_about_again() {
+    let mut bench = Bench::confirming(config());
+    bench.pass(Duration::from_millis(7_001));
+    assert_eq!(bench.alive(), "Heartbeat@1");
+    bench.pass(Duration::from_secs(7));
+    assert_eq!(bench.alive(), "Assigned(t/0)", "time for one heartbeat is left");
+    assert_eq!(bench.wake(), "Heartbeat@1");
 }
 
 #[test]
@@ -294,11 +304,12 @@ fn only_what_was_asked_for_is_owned() {
 
 #[test]
 fn late_replies_change_nothing() {
-    let places: [fn(GroupConfig) -> Bench; 7] = [
+    let places: [fn(GroupConfig) -> Bench; 8] = [
         Bench::finding,
         Bench::joining,
         Bench::describing,
         Bench::syncing,
+        Bench::confirming,
         Bench::beating,
         Bench::draining,
         Bench::leaving,

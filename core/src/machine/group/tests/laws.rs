@@ -88,6 +88,8 @@ struct Watched {
     generation: i32,
     owner: Owner,
     revoked: Option<RequestId>,
+    /// The generation in which a share was asked for and not given up.
+    syncing: Option<Generation>,
     /// Requests to servers that were not answered.
     out: Vec<Action>,
     /// The membership request that the member waits for.
@@ -103,6 +105,7 @@ impl Watched {
             generation: 0,
             owner: Owner::Nothing,
             revoked: None,
+            syncing: None,
             out: Vec::new(),
             awaited: None,
             stopped: false,
@@ -155,11 +158,19 @@ impl Watched {
                     self.awaited = None;
                 }
                 Action::Join { id, .. } | Action::Sync { id, .. } | Action::Leave { id, .. } => {
+                    self.syncing = match &action {
+                        Action::Sync { request, .. } => Some(request.generation),
+                        _ => None,
+                    };
                     assert_eq!(self.owner, Owner::Nothing, "{action:?} while partitions are owned");
                     assert_eq!(self.awaited.replace(*id), None, "{action:?} beside another request");
                 }
-                Action::Heartbeat { id, .. } => {
-                    assert_ne!(self.owner, Owner::Nothing, "a heartbeat without a membership");
+                Action::Heartbeat { id, request, .. } => {
+                    let is_confirming = self.syncing == Some(request.generation);
+                    assert!(
+                        self.owner != Owner::Nothing || is_confirming,
+                        "a heartbeat without a membership"
+                    );
                     assert_eq!(self.awaited.replace(*id), None, "{action:?} beside another request");
                 }
                 Action::Stopped => {

@@ -254,6 +254,14 @@ impl Bench {
         bench
     }
 
+    /// A share came after its session may have ended: with a heartbeat out that asks about it.
+    pub(super) fn confirming(config: GroupConfig) -> Self {
+        let mut bench = Self::syncing(config);
+        bench.pass(Duration::from_secs(25));
+        assert_eq!(bench.synced(&[partition("t", 0)]), "Heartbeat@1");
+        bench
+    }
+
     pub(super) fn stable(config: GroupConfig) -> Self {
         let mut bench = Self::syncing(config);
         assert_eq!(bench.synced(&[partition("t", 0)]), "Assigned(t/0)");

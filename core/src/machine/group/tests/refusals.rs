@@ -166,6 +166,10 @@ fn every_error_at_every_step() {
             let at_once = bench.refuse(error.clone());
             assert_eq!(then(&mut bench, &at_once), expected[column], "{error:?} at {step}");
         }
+        let mut bench = Bench::confirming(config());
+        let at_once = bench.refuse(error.clone());
+        let as_at_sync = expected[3].replace("Failed(Sync)", "Failed(Heartbeat)");
+        assert_eq!(then(&mut bench, &at_once), as_at_sync, "{error:?} at a late share");
         if let Some(code) = error.code() {
             let mut bench = Bench::stable(config());
             let at_once = bench.input(Input::CommitRefused { generation: Generation(5), code });

@@ -43,7 +43,7 @@ fn looking_up_while_draining(config: GroupConfig) -> Bench {
 #[test]
 fn a_member_that_owns_nothing_leaves_at_once() {
     type Row = (&'static str, fn(GroupConfig) -> Bench, &'static str);
-    let table: [Row; 9] = [
+    let table: [Row; 10] = [
         ("idle", Bench::new, "Stopped"),
         ("finding, no id yet", Bench::finding, "Stopped"),
         ("joining, no id yet", Bench::joining_first, "Stopped"),
@@ -53,6 +53,7 @@ fn a_member_that_owns_nothing_leaves_at_once() {
         ("describing", Bench::describing, "Leave(m1)@1"),
         ("describing again", describing_again, "Leave(m1)@1"),
         ("syncing", Bench::syncing, "Leave(m1)@1"),
+        ("confirming", Bench::confirming, "Leave(m1)@1"),
     ];
     for (name, place, expected) in table {
         let mut bench = place(config());
