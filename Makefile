@@ -84,11 +84,11 @@ coverage: ## Prints what faults met in 20,000 runs of the machines, and what the
 pairs: ## Runs 1,000 plans with and without bad events or faults, and compares; SEED=n only that one.
 	$(SIM) pairs $(if $(SEED),--from $(SEED) --seeds 1,--from $(FROM))
 
-replay: ## Runs SEED again and shows every step; WORLD=1 for the world of the whole library.
-	$(SIM) replay $(SEED) $(if $(WORLD),--world)
+replay: ## Runs SEED again and shows every step; PLAN=a file, BUG=a planted bug, WORLD=1 for the whole library's world.
+	$(SIM) replay $(SEED) $(if $(PLAN),--plan $(PLAN)) $(if $(BUG),--bug $(BUG)) $(if $(WORLD),--world)
 
-shrink: ## Makes the failing plan of SEED small and prints it as a test.
-	$(SIM) shrink $(SEED)
+shrink: ## Makes the failing plan of SEED small and prints it as a test; PLAN=a file, BUG=a planted bug.
+	$(SIM) shrink $(SEED) $(if $(PLAN),--plan $(PLAN)) $(if $(BUG),--bug $(BUG))
 
 planted: ## Looks for the planted bugs that must be found at once.
 	$(SIM) planted

@@ -87,16 +87,12 @@ impl FromStr for Plan {
         let mut numbers = setup::Numbers::default();
         let mut rest = String::new();
         for (nth, line) in (1..).zip(text.lines()) {
-            let words: Vec<_> = line.split_whitespace().collect();
+            let said = line.split_once('#').map_or(line, |(said, _)| said);
+            let words: Vec<_> = said.split_whitespace().collect();
             // What is left keeps its line numbers.
             match *words {
                 ["set", name, number] => {
-                    if !number.parse().is_ok_and(|number| numbers.set(name, number)) {
-                        let names: Vec<_> = setup::Numbers::NAMES.iter().map(|(name, ..)| *name).collect();
-                        let why =
-                            format!("`set NAME N` takes a whole number and one of {}", names.join(", "));
-                        return Err(PlanError::of_line(nth, line, why));
-                    }
+                    numbers.read(name, number).map_err(|why| PlanError::of_line(nth, line, why))?;
                 }
                 _ => rest.push_str(line),
             }
@@ -300,8 +296,20 @@ mod tests {
         let told = error.to_string();
         assert!(told.starts_with("line 1 of the plan, \"set evnts 3\", is not understood: "), "{told}");
         assert!(told.contains(", events, "), "{told}");
-        let error = "seed 1\n\nset events some\n".parse::<Plan>().expect_err("it is no number");
-        assert!(error.to_string().starts_with("line 3 of the plan"), "{error}");
+        for (written, told) in [
+            ("seed 1\n\nset events some\n", "line 3 of the plan, \"set events some\","),
+            ("set events 0\n", "events is a whole number from 1 to 1000000"),
+            ("set members 18446744073709551615\n", "members is a whole number from 1 to 1000"),
+            (
+                "seed 1\nset events 2\nseed 2\n",
+                "line 3 of the plan, \"seed 2\", is not understood: a plan has one seed",
+            ),
+        ] {
+            let error = written.parse::<Plan>().expect_err("it cannot be").to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        let with_comments = "# a story\nset events 2 # few\nseed 1 # any\n";
+        assert_eq!(with_comments.parse::<Plan>(), "set events 2\nseed 1\n".parse());
     }
 
     #[test]

@@ -42,7 +42,7 @@ enum Command {
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
         seeds: u64,
         /// No more seeds are begun after so many minutes.
-        #[arg(long, default_value_t = 1_440)]
+        #[arg(long, default_value_t = 1_440, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
         minutes: u64,
         /// Makes each so-manieth seed fail, to see that it is told; 0 for none.
         #[arg(long, default_value_t = 0)]
@@ -328,7 +328,15 @@ fn main() -> ExitCode {
                 .unwrap_or_default()
         }),
         Command::Planted { bug: Some(name), .. } => bug_of(Some(&name)).map(|bug| {
-            let hunts = bug.map(Hunt::of).into_iter().collect();
+            let hunts: Vec<_> = bug.map(Hunt::of).into_iter().collect();
+            for (seed, law) in hunts.iter().flat_map(Hunt::seeds) {
+                let seen = if hunts.iter().any(|hunt| hunt.bug.shows_in_one_run()) {
+                    format!("replay {seed} --bug '{name}'")
+                } else {
+                    format!("pairs --from {seed} --seeds 1 --bug '{name}'")
+                };
+                println!("{law}: {seen}");
+            }
             let table = Table { hunts };
             println!("{table}");
             if table.late().is_empty() { 0 } else { NOT_FOUND }

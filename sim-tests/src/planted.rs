@@ -47,6 +47,12 @@ impl Hunt {
         Self { bug, found: (0..STARTS).map(from).collect() }
     }
 
+    /// The seeds that found it, and the laws by which they did.
+    pub fn seeds(&self) -> impl Iterator<Item = (Seed, Law)> {
+        let starts = (0..).zip(&self.found);
+        starts.filter_map(|(start, found)| found.map(|(nth, law)| (Seed(start * APART + nth - 1), law)))
+    }
+
     /// The median of how many seeds it took; `None` if that is not known.
     #[must_use]
     pub fn median(&self) -> Option<u64> {

@@ -349,3 +349,19 @@ fn a_commit_of_an_assignment_before_binds_nobody_who_was_told_less() {
          ",
     );
 }
+
+/// An event blocked, and was then cut off by an unclean election. A member that went on holding it would keep all behind it
+/// in its lane waiting for a record that is not there. The judge had excused that.
+#[test]
+fn a_record_that_an_election_cut_off_holds_nobody_up() {
+    holds(
+        "\
+         set brokers 2\n\
+         set events 11\n\
+         set bad-percent 6\n\
+         seed 800025\n\
+         quiet at 30s\n\
+         at 2s elect-unclean partition 0 to 1 behind 6s\n\
+         ",
+    );
+}

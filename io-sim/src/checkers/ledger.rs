@@ -249,10 +249,7 @@ impl Ledger {
             return forgotten;
         }
         for (place, log) in self.logs.iter().filter(|(place, _)| place.topic == facts.topic) {
-            let mut blocked = match facts.on_failure {
-                OnFailure::Block => log.lost_and_bad.clone(),
-                _ => Vec::new(),
-            };
+            let mut blocked = Vec::new();
             for (offset, record) in log.records() {
                 let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
                 if self.is_over(handler, *place, offset) {

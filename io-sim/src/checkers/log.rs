@@ -62,8 +62,6 @@ pub struct Log {
     /// What became of records that an election cut off. Whoever still has them may come to lead once more, and nobody need
     /// have seen that they were gone.
     cut_off: BTreeMap<(Offset, Option<EventNo>), BTreeMap<HandlerNo, Standing>>,
-    /// The keys of lost records that handlers may go on to fail for, and so hold up others.
-    pub(super) lost_and_bad: Vec<Option<KeyNo>>,
 }
 
 impl Log {
@@ -96,9 +94,6 @@ impl Log {
         let Some(end) = index(end) else { return };
         for (nth, record) in self.records.iter().enumerate().skip(end) {
             let Some(record) = record else { continue };
-            if record.nature != Nature::Good {
-                self.lost_and_bad.push(record.key);
-            }
             let became = self.standings.iter().filter_map(|(handler, all)| Some((*handler, *all.get(nth)?)));
             self.cut_off.insert((Offset(nth as i64), record.event), became.collect());
         }

@@ -103,14 +103,17 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_behind_a_lost_record_that_blocks_is_no_loss_but_other_keys_are() {
+    fn a_record_that_an_election_cut_off_holds_nobody_up_and_one_that_comes_back_does() {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Poison);
+        story.handled(0, 0, RunEnd::Failed);
         story.truncated(0);
+        let mut back = story.clone();
         story.sent_and_logged(1, Some(1), Nature::Good);
-        story.holds(Law::NoLoss, 1);
-        story.sent_and_logged(2, Some(2), Nature::Good);
-        story.breaks(Law::NoLoss, "the record at 1 of");
+        story.breaks(Law::NoLoss, "the record at 0 of");
+        back.logged(0);
+        back.sent_and_logged(1, Some(1), Nature::Good);
+        back.holds(Law::NoLoss, 2);
     }
 
     #[test]

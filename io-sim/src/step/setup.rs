@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::history::{
 use crate::seed::{Draw, Seed};
 
 macro_rules! numbers {
-    ($($(#[$doc:meta])* $name:ident $text:literal $least:literal $plain:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident $text:literal $range:expr, $plain:literal,)*) => {
         /// The numbers of a run.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Numbers {
@@ -35,8 +36,8 @@ macro_rules! numbers {
         }
 
         impl Numbers {
-            /// Each number's name, the least that it can be, and what it is when nothing is to be made of it.
-            pub const NAMES: &'static [(&'static str, u64, u64)] = &[$(($text, $least, $plain),)*];
+            /// Each number's name, what it can be, and what it is when nothing is to be made of it.
+            pub const NAMES: &'static [(&'static str, RangeInclusive<u64>, u64)] = &[$(($text, $range, $plain),)*];
 
             /// A number by its name.
             #[must_use]
@@ -47,13 +48,26 @@ macro_rules! numbers {
                 }
             }
 
-            /// Sets a number by its name; false if there is none. No number is below its least.
+            /// Sets a number by its name, to the nearest that it can be; false if there is none of this name.
             pub fn set(&mut self, name: &str, to: u64) -> bool {
                 match name {
-                    $($text => self.$name = to.max($least),)*
+                    $($text => self.$name = to.clamp(*$range.start(), *$range.end()),)*
                     _ => return false,
                 }
                 true
+            }
+
+            /// Sets a number by its name and what was written for it, or says what may be written.
+            pub(super) fn read(&mut self, name: &str, written: &str) -> Result<(), String> {
+                let Some((_, range, _)) = Self::NAMES.iter().find(|(known, ..)| *known == name) else {
+                    let names: Vec<_> = Self::NAMES.iter().map(|(name, ..)| *name).collect();
+                    return Err(format!("`set NAME N` takes one of {}", names.join(", ")));
+                };
+                match written.parse() {
+                    Ok(number) if range.contains(&number) => self.set(name, number),
+                    _ => return Err(format!("{name} is a whole number from {} to {}", range.start(), range.end())),
+                };
+                Ok(())
             }
         }
     };
@@ -61,91 +75,91 @@ macro_rules! numbers {
 
 numbers! {
     /// Brokers.
-    brokers "brokers" 1 1,
+    brokers "brokers" 1..=100, 1,
     /// Replicas that must be in sync for an acknowledgement.
-    min_in_sync "min-in-sync" 1 1,
+    min_in_sync "min-in-sync" 1..=100, 1,
     /// How long a new coordinator loads its groups, in milliseconds.
-    coordinator_load "coordinator-load-ms" 0 0,
+    coordinator_load "coordinator-load-ms" 0..=86400000, 0,
     /// How long the first member of a group waits for others, in milliseconds.
-    rebalance_delay "rebalance-delay-ms" 0 0,
+    rebalance_delay "rebalance-delay-ms" 0..=86400000, 0,
     /// The largest batch that topics take, in bytes.
-    max_message "max-message-bytes" 200 1048588,
+    max_message "max-message-bytes" 200..=1073741824, 1048588,
     /// The size of log segments in bytes.
-    segment "segment-bytes" 14 1048576,
+    segment "segment-bytes" 14..=1073741824, 1048576,
     /// Topics.
-    topics "topics" 1 1,
+    topics "topics" 1..=100, 1,
     /// Partitions of each topic.
-    partitions "partitions" 1 1,
+    partitions "partitions" 1..=1000, 1,
     /// Groups.
-    groups "groups" 1 1,
+    groups "groups" 1..=100, 1,
     /// Members of each group.
-    members "members" 1 1,
+    members "members" 1..=1000, 1,
     /// Handlers that each group has for each topic.
-    handlers "handlers" 1 1,
+    handlers "handlers" 1..=100, 1,
     /// Producing processes.
-    producers "producers" 1 1,
+    producers "producers" 1..=1000, 1,
     /// Calls of `produce` that a producing process has out at once.
-    pipeline "pipeline" 1 1,
+    pipeline "pipeline" 1..=10000, 1,
     /// Events.
-    events "events" 1 10,
+    events "events" 1..=1000000, 10,
     /// Events of one call of `produce`, at most.
-    per_send "events-per-send" 1 1,
+    per_send "events-per-send" 1..=10000, 1,
     /// Keys of each producing process.
-    keys "keys" 1 1,
+    keys "keys" 1..=1000000, 1,
     /// Percent of events without a key.
-    keyless "keyless-percent" 0 0,
+    keyless "keyless-percent" 0..=100, 0,
     /// Percent of events that cannot be handled or decoded.
-    bad "bad-percent" 0 0,
+    bad "bad-percent" 0..=100, 0,
     /// Whether those can be handled after all, everything else being as it was: a yes is 1.
-    cured "cured" 0 0,
+    cured "cured" 0..=1, 0,
     /// Whether handlers may keep events open that they cannot handle: a yes is 1.
-    blocking "blocking" 0 1,
+    blocking "blocking" 0..=1, 1,
     /// A broker that stays out of reach while all else heals, counted from one.
-    frozen_broker "frozen-broker" 0 0,
+    frozen_broker "frozen-broker" 0..=100, 0,
     /// A process that goes on standing still while all else heals, counted from one.
-    frozen_process "frozen-process" 0 0,
+    frozen_process "frozen-process" 0..=10000, 0,
     /// Bytes of an event's payload, at most.
-    payload "payload-bytes" 0 0,
+    payload "payload-bytes" 0..=1048576, 0,
     /// How long events are produced and faults strike, in milliseconds.
-    active "active-ms" 100 10000,
+    active "active-ms" 100..=86400000, 10000,
     /// In how many bursts events come; zero for evenly.
-    bursts "bursts" 0 0,
+    bursts "bursts" 0..=10000, 0,
     /// Records of a partition between the committed position and what was read, at most.
-    window "window" 1 100,
+    window "window" 1..=1073741824, 100,
     /// Bytes of a partition's unsettled events, at most.
-    window_bytes "window-bytes" 1 67108864,
+    window_bytes "window-bytes" 1..=1073741824, 67108864,
     /// Bytes of one partition in one fetch.
-    fetch "fetch-bytes" 1 1048576,
+    fetch "fetch-bytes" 1..=1073741824, 1048576,
     /// How long a broker waits for records, in milliseconds.
-    fetch_wait "fetch-wait-ms" 1 500,
+    fetch_wait "fetch-wait-ms" 1..=86400000, 500,
     /// The longest metadata of a commit in bytes.
-    metadata "metadata-bytes" 0 4096,
+    metadata "metadata-bytes" 0..=1048576, 4096,
     /// How often a member commits while events flow, in milliseconds.
-    commit "commit-interval-ms" 1 1000,
+    commit "commit-interval-ms" 1..=86400000, 1000,
     /// How often the topics' partitions are looked at, in milliseconds.
-    watch "watch-interval-ms" 100 5000,
+    watch "watch-interval-ms" 100..=86400000, 5000,
     /// Calls that a member runs at once.
-    concurrency "concurrency" 1 20,
+    concurrency "concurrency" 1..=100000, 20,
     /// Events of a handler that run or wait for another attempt.
-    outstanding "outstanding" 1 30,
+    outstanding "outstanding" 1..=100000, 30,
     /// The session timeout in milliseconds; heartbeats go out at a third.
-    session "session-ms" 6000 10000,
+    session "session-ms" 6000..=86400000, 10000,
     /// The rebalance timeout in milliseconds.
-    rebalance "rebalance-timeout-ms" 1000 60000,
+    rebalance "rebalance-timeout-ms" 1000..=86400000, 60000,
     /// How long running calls may go on when partitions are given up, in milliseconds.
-    drain "drain-ms" 0 10000,
+    drain "drain-ms" 0..=86400000, 10000,
     /// How long a handler takes at most when nothing goes wrong, in microseconds.
-    handling "handling-us" 0 1000,
+    handling "handling-us" 0..=864000000, 1000,
     /// How long after an input actions are performed, at most, in microseconds.
-    lag "lag-us" 0 0,
+    lag "lag-us" 0..=864000000, 0,
     /// Bytes of a batch of several events.
-    batch "batch-bytes" 100 900000,
+    batch "batch-bytes" 100..=1073741824, 900000,
     /// How long an event may be on its way to the log, in milliseconds.
-    delivery "delivery-ms" 500 120000,
+    delivery "delivery-ms" 500..=86400000, 120000,
     /// How long a broker may wait for replicas, in milliseconds.
-    acknowledgement "acknowledgement-ms" 500 30000,
+    acknowledgement "acknowledgement-ms" 500..=86400000, 30000,
     /// How long the database keeps the transactions of a dead process, in milliseconds.
-    linger "linger-ms" 0 100,
+    linger "linger-ms" 0..=86400000, 100,
 }
 
 /// The names of handlers.
@@ -438,14 +452,24 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_known_by_their_names_and_never_below_their_least() {
+    fn numbers_are_known_by_their_names_and_stay_within_their_ranges() {
         let mut numbers = Numbers::default();
-        for (name, least, plain) in Numbers::NAMES {
+        for (name, range, plain) in Numbers::NAMES {
             assert_eq!(numbers.get(name), Some(*plain), "{name}");
-            assert!(numbers.set(name, 0), "{name}");
-            assert_eq!(numbers.get(name), Some(*least), "{name}");
+            assert!(range.contains(plain), "{name}");
+            for (to, end) in [(0, range.start()), (u64::MAX, range.end())] {
+                assert!(numbers.set(name, to), "{name}");
+                assert_eq!(numbers.get(name), Some(*end), "{name}");
+            }
+            assert_eq!(numbers.read(name, &range.start().to_string()), Ok(()), "{name}");
+            assert_eq!(numbers.get(name), Some(*range.start()), "{name}");
+            for wrong in [&*(range.end() + 1).to_string(), "many", "-1"] {
+                let refused = numbers.read(name, wrong).expect_err("it is out of range");
+                assert!(refused.starts_with(&format!("{name} is a whole number from")), "{refused}");
+            }
         }
         assert!(!numbers.set("no such number", 1));
+        assert!(numbers.read("no such number", "1").is_err_and(|why| why.contains("takes one of brokers, ")));
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Shrinker {
         ];
         let rest = Numbers::NAMES.iter().map(|(name, ..)| *name).filter(|name| !COUNTS.contains(name));
         for name in COUNTS.into_iter().chain(rest) {
-            let Some((_, least, plain)) = Numbers::NAMES.iter().find(|(known, ..)| *known == name) else {
+            let Some((_, range, plain)) = Numbers::NAMES.iter().find(|(known, ..)| *known == name) else {
                 continue;
             };
             let set = |to: u64| {
@@ -199,11 +199,11 @@ impl Shrinker {
                 self.accepts(set(*plain));
                 continue;
             }
-            if self.accepts(set(*least)) {
+            if self.accepts(set(*range.start())) {
                 continue;
             }
             // The least that still fails, as far as halving finds it.
-            let mut low = *least;
+            let mut low = *range.start();
             while let Some(now) = self.best.setup.numbers.get(name).filter(|now| *now > low + 1) {
                 let middle = low + (now - low) / 2;
                 if !self.accepts(set(middle)) {

@@ -188,11 +188,16 @@ impl<C: Chance, S: Stroke> FromStr for Plan<C, S> {
 
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self { quiet_at: S::QUIET_AT, ..Self::none(Seed(0)) };
+        let mut seeds = 0;
         for (nth, line) in text.lines().enumerate() {
             let said = line.split_once('#').map_or(line, |(said, _)| said);
             let words: Vec<_> = said.split_whitespace().collect();
             let error = |why| PlanError::of_line(nth + 1, line, why);
             plan.take(&words).map_err(error)?;
+            seeds += usize::from(words.first() == Some(&"seed"));
+            if seeds > 1 {
+                return Err(error("a plan has one seed".to_owned()));
+            }
         }
         // Two strokes of one moment keep the order in which they were written.
         plan.strokes.sort_by_key(|(at, _)| *at);
