@@ -365,3 +365,127 @@ fn a_record_that_an_election_cut_off_holds_nobody_up() {
          ",
     );
 }
+
+/// An event that a handler failed for was cut off while it waited for its next attempt. Where the policy is to block it was
+/// tried for ever, and what came in its place waited behind it.
+#[test]
+fn an_event_that_was_cut_off_while_it_was_retried_holds_nobody_up() {
+    holds(
+        "\
+         set brokers 3\n\
+         set handlers 2\n\
+         set events 6\n\
+         set bad-percent 30\n\
+         set active-ms 5921\n\
+         seed 903386385894\n\
+         quiet at 5.922s\n\
+         at 0s elect-unclean partition 0 to 1 behind 1s\n\
+         at 1s elect-unclean partition 0 to 2 behind 3s\n\
+         ",
+    );
+}
+
+/// Two logs parted twice. The member went back to where the first answer said, committed that, and was told to go back
+/// further: for the time between, the next owner would have begun in a log that was lost.
+#[test]
+fn nothing_is_committed_between_two_partings_of_a_log() {
+    holds(
+        "\
+         set brokers 3\n\
+         set members 2\n\
+         set events 5\n\
+         set active-ms 18501\n\
+         seed 355422772533\n\
+         quiet at 18.502s\n\
+         at 1.8s pause owner of partition 0 for 15.9s\n\
+         at 3s elect-unclean partition 0 to 2 behind 6s\n\
+         at 4.7s elect-unclean partition 0 to 1 behind 6s\n\
+         at 7s elect-unclean partition 0 to 0 behind 5s\n\
+         at 10s elect-unclean partition 0 to 0 behind 3s\n\
+         at 11s pause owner of partition 0 for 13s\n\
+         ",
+    );
+}
+
+/// The log was cut below the committed position while nobody owned it. Whoever came next said the position again, for a
+/// commit was in doubt, before it had asked the leader for anything.
+#[test]
+fn a_position_is_not_said_again_before_the_leader_was_asked() {
+    holds(
+        "\
+         set brokers 3\n\
+         set members 2\n\
+         set events 3\n\
+         set active-ms 5158\n\
+         seed 711691156739\n\
+         quiet at 5.159s\n\
+         at 0s elect-unclean partition 0 to 1 behind 5s\n\
+         at 2.9s evict group 0 member 1\n\
+         at 3s evict group 0 member 1\n\
+         strike reply-lost of 1 nth 8\n\
+         strike reply-lost of 4294967297 nth 17\n\
+         ",
+    );
+}
+
+/// A false alarm: a broker that has trimmed an epoch away tells that it ended where its log begins, and the world took that
+/// for what two logs had in common.
+#[test]
+fn where_logs_part_is_not_known_once_their_beginning_is_gone() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 4\n\
+         set events-per-send 2\n\
+         set bursts 2\n\
+         seed 300512313\n\
+         quiet at 6.464s\n\
+         at 0s elect-unclean partition 0 to 1 behind 10s\n\
+         at 1.4s elect-unclean partition 0 to 2 behind 3s\n\
+         at 2s move-leader partition 0 to 1\n\
+         at 2.4s trim partition 0 to 1\n\
+         ",
+    );
+}
+
+/// A false alarm: commits to a coordinator that had died, for a topic that was gone and, in another assignment, to one that
+/// loaded its groups were counted as one row of failures without growing waits.
+#[test]
+fn the_failures_of_two_assignments_are_no_row() {
+    holds(
+        "\
+         set brokers 3\n\
+         set topics 2\n\
+         set groups 2\n\
+         set handlers 2\n\
+         set producers 2\n\
+         set pipeline 3\n\
+         set events 66\n\
+         set events-per-send 7\n\
+         set active-ms 14282\n\
+         set fetch-wait-ms 832\n\
+         set commit-interval-ms 183\n\
+         set session-ms 9118\n\
+         seed 400255561\n\
+         quiet at 14.282s\n\
+         at 5s grow topic of partition 1 by 1\n\
+         at 5s kill-broker 1 down 1s\n\
+         at 6s evict group 0 member 1\n\
+         at 9s evict group 0 member 1\n\
+         at 9.04s kill-broker 0 down 1.41s\n\
+         at 10.8s recreate topic of partition 1 gone 2.8s\n\
+         at 12.7s kill-broker 2 down 0.1s\n\
+         at 13.9s move-coordinator group 0 to 2\n\
+         strike request-lost of 2 nth 10\n\
+         strike request-lost of 2 nth 26\n\
+         strike request-lost of 12884901889 nth 6\n\
+         strike reply-lost of 8589934594 nth 0\n\
+         strike slow of 2 nth 13\n\
+         strike slow of 3 nth 29\n\
+         strike slow of 7 nth 16\n\
+         strike handler-slow of 12884901909 nth 0\n\
+         strike handler-slow of 12884901929 nth 0\n\
+         strike handler-slow of 12884901933 nth 0\n\
+         ",
+    );
+}

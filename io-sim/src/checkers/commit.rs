@@ -17,8 +17,18 @@ pub struct Commits {
     /// Everything below is known to be over.
     cleared: BTreeMap<(HandlerNo, Place), Offset>,
     stored: BTreeMap<(GroupNo, Place), Stored>,
-    /// When a position was last told, and to whom.
-    served: BTreeMap<(GroupNo, Place), (Life, Time)>,
+    /// The position that was last told.
+    served: BTreeMap<(GroupNo, Place), Served>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Served {
+    life: Life,
+    at: Time,
+    /// Of several answers to one assignment any may be the one that arrived: the least.
+    least: Offset,
+    /// The next answer is to another assignment.
+    is_over: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +77,9 @@ impl Checker for Commits {
                 let owners =
                     shares.iter().flat_map(|share| share.places.iter().map(|place| (*place, share.life)));
                 self.generations.insert(*group, (*generation, owners.collect()));
+                for (_, served) in self.served.iter_mut().filter(|((of, _), _)| of == group) {
+                    served.is_over = true;
+                }
                 Ok(())
             }
             Happening::Committed {
@@ -115,8 +128,8 @@ impl Checker for Commits {
                 self.stored.insert((*group, *place), set);
                 Ok(())
             }
-            Happening::PositionServed { group, place, life, .. } => {
-                self.served.insert((*group, *place), (*life, at));
+            Happening::PositionServed { group, place, life, offset, .. } => {
+                self.is_told(ledger, at, (*group, *place), *life, offset.unwrap_or_default());
                 Ok(())
             }
             _ => Ok(()),
@@ -142,6 +155,24 @@ impl Checker for Commits {
 }
 
 impl Commits {
+    /// Whoever begins knows of all that was committed until then.
+    fn is_told(&mut self, ledger: &Ledger, at: Time, id: (GroupNo, Place), life: Life, offset: Offset) {
+        let before = self.served.get(&id).filter(|served| served.life == life && !served.is_over);
+        let least = before.map_or(offset, |served| served.least.min(offset));
+        self.served.insert(id, Served { life, at, least, is_over: false });
+        let is_owner =
+            self.generations.get(&id.0).is_some_and(|(_, owners)| owners.get(&id.1) == Some(&life));
+        // Of a log that was cut, what is stored may speak of what is lost.
+        if let Some(stored) = self.stored.get_mut(&id)
+            && is_owner
+            && !ledger.was_cut(id.1)
+            && least > stored.known
+        {
+            stored.known = least;
+            stored.sent = at;
+        }
+    }
+
     fn is_safe(&mut self, ledger: &Ledger, commit: &Accepted<'_>) -> Result<(), Breach> {
         let facts = ledger.facts();
         let end = ledger.log(commit.place).map_or(Offset::ZERO, Log::end);
@@ -234,12 +265,14 @@ impl Commits {
         self.goes_on(ledger, commit)?;
         let id = (commit.group, commit.place);
         let is_late =
-            self.served.get(&id).is_some_and(|(life, at)| *life == commit.life && commit.sent < *at);
+            self.served.get(&id).is_some_and(|served| served.life == commit.life && commit.sent < served.at);
         let stored = self.stored.entry(id).or_default();
         stored.offset = commit.offset;
         if !is_late {
-            stored.known = commit.offset;
-            stored.sent = commit.sent;
+            if commit.sent >= stored.sent {
+                stored.known = commit.offset;
+                stored.sent = commit.sent;
+            }
             stored.highest = stored.highest.max(commit.offset);
         }
         Ok(())
@@ -398,8 +431,13 @@ mod tests {
         let mut back = story.clone();
         story.committed(1, 0, 1, &[]);
         story.holds(Law::Epochs, 3);
+        let mut next = back.clone();
         back.committed(1, 0, 0, &[]);
         back.breaks(Law::Epochs, "committed 0 of orders/0 after 1 had been committed");
+        next.assigned(2, 1);
+        next.served(1, 2, &[]);
+        next.committed(2, 1, 1, &[]);
+        next.breaks(Law::Epochs, "committed 1 of orders/0 after 2 had been committed");
     }
 
     #[test]

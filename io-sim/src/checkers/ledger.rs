@@ -311,12 +311,7 @@ impl Ledger {
             }
             Happening::Logged { place, offset, event } => self.logged(*place, *offset, *event),
             Happening::Destroyed { place, offsets } => {
-                let log = self.logs.entry(*place).or_default();
-                for nth in offsets.start.0.max(0)..offsets.end.0 {
-                    if let Some(Some(record)) = log.records.get_mut(nth as usize) {
-                        record.destroyed = true;
-                    }
-                }
+                self.logs.entry(*place).or_default().destroy(offsets);
             }
             Happening::Truncated { place, end, why } => {
                 self.logs.entry(*place).or_default().cut(at, *end, *why);
@@ -405,6 +400,8 @@ impl Ledger {
         let Some(process) = self.processes.get(&life) else { return };
         let left_out = |handler: &HandlerNo| !process.handlers.contains(handler);
         let left_out: Vec<_> = self.facts.handlers_of(group, place.topic).filter(left_out).collect();
+        // Whoever took over since the log was cut speaks of what stands there now.
+        let speaks_of_the_lost = !self.can_judge(life, group, place);
         let Some(log) = self.logs.get_mut(&place) else { return };
         for handler in left_out {
             for nth in 0..offset.0.min(log.end().0) {
@@ -412,8 +409,10 @@ impl Ledger {
                     standing.passed_over = true;
                 }
             }
-            for standing in log.cut_off(handler, Offset::ZERO..offset) {
-                standing.passed_over = true;
+            if speaks_of_the_lost {
+                for standing in log.cut_off(handler, Offset::ZERO..offset) {
+                    standing.passed_over = true;
+                }
             }
         }
     }

@@ -45,6 +45,17 @@ pub struct Record {
     pub destroyed: bool,
 }
 
+/// A record that was cut off.
+#[derive(Debug, Clone, Default)]
+struct CutOff {
+    /// Whether the world had destroyed it before.
+    destroyed: bool,
+    /// Whether its topic was deleted since: then it does not come back.
+    deleted: bool,
+    /// What became of it for each handler.
+    became: BTreeMap<HandlerNo, Standing>,
+}
+
 /// One partition's records.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
@@ -61,7 +72,7 @@ pub struct Log {
     pub(super) took_over: BTreeSet<(GroupNo, Life)>,
     /// What became of records that an election cut off. Whoever still has them may come to lead once more, and nobody need
     /// have seen that they were gone.
-    cut_off: BTreeMap<(Offset, Option<EventNo>), BTreeMap<HandlerNo, Standing>>,
+    cut_off: BTreeMap<(Offset, Option<EventNo>), CutOff>,
 }
 
 impl Log {
@@ -95,16 +106,16 @@ impl Log {
         for (nth, record) in self.records.iter().enumerate().skip(end) {
             let Some(record) = record else { continue };
             let became = self.standings.iter().filter_map(|(handler, all)| Some((*handler, *all.get(nth)?)));
-            self.cut_off.insert((Offset(nth as i64), record.event), became.collect());
+            let lost = CutOff { destroyed: record.destroyed, deleted: false, became: became.collect() };
+            self.cut_off.insert((Offset(nth as i64), record.event), lost);
         }
         self.records.truncate(end);
         for standings in self.standings.values_mut() {
             standings.truncate(end);
         }
         if why == Cut::Deletion {
-            // Nothing of it comes back, but what was tried may be given up late.
-            for standing in self.cut_off.values_mut().flat_map(BTreeMap::values_mut) {
-                *standing = Standing { tried: standing.tried, ..Standing::default() };
+            for lost in self.cut_off.values_mut() {
+                lost.deleted = true;
             }
         }
         self.cut_at = Some(at);
@@ -119,7 +130,11 @@ impl Log {
             self.records.resize(nth + 1, None);
         }
         self.records[nth] = Some(record);
-        for (handler, became) in self.cut_off.remove(&(offset, record.event)).unwrap_or_default() {
+        let Some(lost) = self.cut_off.remove(&(offset, record.event)).filter(|lost| !lost.deleted) else {
+            return;
+        };
+        self.records[nth] = Some(Record { destroyed: lost.destroyed, ..record });
+        for (handler, became) in lost.became {
             if let Some(standing) = self.standing_mut(handler, offset) {
                 *standing = became;
             }
@@ -140,7 +155,7 @@ impl Log {
         event: EventNo,
     ) -> Option<&mut Standing> {
         if self.is_another(offset, event) {
-            return Some(self.cut_off.get_mut(&(offset, Some(event)))?.entry(handler).or_default());
+            return Some(self.cut_off.get_mut(&(offset, Some(event)))?.became.entry(handler).or_default());
         }
         self.standing_mut(handler, offset)
     }
@@ -152,7 +167,19 @@ impl Log {
         offsets: Range<Offset>,
     ) -> impl Iterator<Item = &mut Standing> {
         let among = self.cut_off.iter_mut().filter(move |((offset, _), _)| offsets.contains(offset));
-        among.map(move |(_, became)| became.entry(handler).or_default())
+        among.map(move |(_, lost)| lost.became.entry(handler).or_default())
+    }
+
+    /// The world destroyed what there was below an offset, told or not.
+    pub(super) fn destroy(&mut self, offsets: &Range<Offset>) {
+        let end = index(offsets.end).unwrap_or_default();
+        if self.records.len() < end {
+            self.records.resize(end, None);
+        }
+        for record in self.records[..end].iter_mut().skip(index(offsets.start).unwrap_or_default()).flatten()
+        {
+            record.destroyed = true;
+        }
     }
 
     pub(super) fn standing_mut(&mut self, handler: HandlerNo, offset: Offset) -> Option<&mut Standing> {

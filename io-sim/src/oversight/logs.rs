@@ -50,7 +50,7 @@ pub(crate) fn delete_topic(world: &mut impl Oversight, topic: TopicNo) -> bool {
     if deleted {
         world.truth().grow(topic, None);
         for place in places {
-            world.truth().cut(place, Offset::ZERO);
+            world.truth().delete(place);
             world.tell(Happening::Truncated { place, end: Offset::ZERO, why: Cut::Deletion });
         }
     }
@@ -91,10 +91,12 @@ pub(crate) fn elect_unclean(world: &mut impl Oversight, to: BrokerId, place: Pla
         let topic = world.topic_name(place);
         world.strike_cluster(Input::ElectUnclean { topic, partition: place.partition, to });
         let after = epochs(world, place, last);
-        // The new leader may have records of its own where others were told.
-        let end = parting(&before, &after);
+        // The new leader may have records of its own where others were told. Of an epoch that was trimmed away brokers do
+        // not tell where it ended: then all may be another's.
+        let end = if world.truth().was_trimmed(place) { Offset::ZERO } else { parting(&before, &after) };
         if world.truth().cut(place, end) {
             world.tell(Happening::Truncated { place, end, why: Cut::Election });
+            world.read_to_the_end(place);
         }
     }
     replicate(world, to, place, true);
@@ -121,6 +123,7 @@ pub(crate) fn trim(world: &mut impl Oversight, place: Place, keep: u16) {
     let wanted = DeleteRecordsPartition { partition: place.partition, before: Some(before) };
     let topics = vec![OfTopic { topic: world.topic_name(place), partitions: vec![wanted] }];
     world.query(leader, DeleteRecordsRequest { topics }.into());
+    world.truth().trim(place);
     // The answer speaks of the slowest replica; readers ask the leader.
     if let Some(start) = world.listed(leader, place, LogPlace::Earliest) {
         world.tell(Happening::Destroyed { place, offsets: Offset::ZERO..start });

@@ -109,7 +109,13 @@ pub(crate) trait Oversight {
         Self: Sized,
     {
         let (leader, _) = self.leader(place)?;
+        let start = self.listed(leader, place, LogPlace::Earliest)?;
         let end = self.listed(leader, place, LogPlace::Latest)?;
+        if self.truth().told(place) < start {
+            let offsets = self.truth().told(place)..start;
+            self.truth().pass_over(place, start);
+            self.tell(Happening::Destroyed { place, offsets });
+        }
         while self.truth().told(place) < end {
             let before = self.truth().told(place);
             let wanted = FetchPartition {

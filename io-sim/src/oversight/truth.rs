@@ -1,6 +1,6 @@
 //! What is true of the cluster and what only the world can know: whose member id it is, which records there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use evenkeel_core::model::{BrokerId, Generation, Offset, PartitionId, Time};
@@ -22,6 +22,8 @@ pub(crate) struct Truth {
     owners: BTreeMap<(GroupNo, Place), Life>,
     /// Up to where each log was told.
     told: BTreeMap<Place, Offset>,
+    /// Logs that lost their first records to retention.
+    trimmed: BTreeSet<Place>,
     /// How many partitions topics have that got more.
     grown: BTreeMap<TopicNo, u32>,
     /// Brokers that go by an old map, and the map.
@@ -89,6 +91,27 @@ impl Truth {
     /// Up to where a log was told.
     pub(crate) fn told(&self, place: Place) -> Offset {
         self.told.get(&place).copied().unwrap_or_default()
+    }
+
+    /// A log lost its first records.
+    pub(crate) fn trim(&mut self, place: Place) {
+        self.trimmed.insert(place);
+    }
+
+    /// Whether it ever did, since its topic was made.
+    pub(crate) fn was_trimmed(&self, place: Place) -> bool {
+        self.trimmed.contains(&place)
+    }
+
+    /// A log is gone with its topic.
+    pub(crate) fn delete(&mut self, place: Place) {
+        self.trimmed.remove(&place);
+        self.cut(place, Offset::ZERO);
+    }
+
+    /// What lies below an offset is not there to be told.
+    pub(crate) fn pass_over(&mut self, place: Place, to: Offset) {
+        self.told.insert(place, to);
     }
 
     /// A log ends there now; false if no more was told.

@@ -35,7 +35,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(800);
 const LEAST_WEIGHT: u64 = 128;
 
 /// The questions that are about the partitions of an assignment.
-const OF_AN_ASSIGNMENT: [&str; 3] = ["fetch-offsets", "list-offsets", "fetch"];
+const OF_AN_ASSIGNMENT: [&str; 4] = ["fetch-offsets", "list-offsets", "fetch", "commit"];
 
 /// A question of a process, and to whom it goes or what it is about.
 type Errand = (Life, &'static str, u64);

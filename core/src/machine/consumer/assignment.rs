@@ -2,7 +2,7 @@
 
 use super::leading::Want;
 use super::lineage::Lineage;
-use super::{Action, Consumer, Kept, Lanes, Notice, Partition, Phase};
+use super::{Action, Consumer, Ground, Kept, Lanes, Notice, Partition, Phase};
 use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet, Unreadable, epochs};
 use crate::machine::group::Membership;
@@ -106,10 +106,20 @@ impl<P: Kept> Consumer<P> {
         match std::mem::replace(&mut self.standing, Standing::Unassigned) {
             Standing::Unassigned => self.act(Action::Released),
             Standing::Assigned(membership) => {
-                if self.commits.resolve_doubt() {
-                    self.commit_anew(now);
-                }
                 self.commits.hurry(now);
+                for (_, partition) in &mut self.partitions {
+                    // No more answers come. What is settled where the logs are known to part is worth a commit.
+                    if partition.ground == Ground::Parted {
+                        partition.ground = Ground::Firm;
+                    }
+                }
+                if self.commits.in_doubt() {
+                    self.commit_anew(now);
+                    // Who did not come to say it leaves the doubt to the next assignment.
+                    if self.partitions.iter().all(|(_, partition)| partition.ground == Ground::Firm) {
+                        self.commits.resolve_doubt();
+                    }
+                }
                 let give_up_at = until + LAST_COMMIT;
                 self.standing = Standing::Draining { membership, cancel_at: Some(until), give_up_at };
             }
@@ -199,6 +209,7 @@ impl<P: Kept> Consumer<P> {
             leader_epoch: None,
             epoch_refused: false,
             lineage: Lineage::default(),
+            ground: Ground::Untested,
             settled_before: None,
             runnable: vec![0; self.handlers.len()],
             held: 0,
@@ -360,6 +371,7 @@ impl<P: Kept> Consumer<P> {
         let partition = &mut self.partitions[slot];
         partition.tracker = CommitTracker::new(start);
         partition.position = start;
+        partition.ground = Ground::Firm;
         partition.failures = 0;
         self.commits.due_at(now);
         self.set_phase(slot, Phase::Reading);

@@ -90,9 +90,14 @@ impl Commits {
         self.failures = 0;
     }
 
-    /// Whether a commit is in doubt; from now on no more.
-    pub(super) fn resolve_doubt(&mut self) -> bool {
-        self.doubted_until.take().is_some()
+    /// Whether a commit is in doubt.
+    pub(super) const fn in_doubt(&self) -> bool {
+        self.doubted_until.is_some()
+    }
+
+    /// No commit is in doubt any more.
+    pub(super) const fn resolve_doubt(&mut self) {
+        self.doubted_until = None;
     }
 
     /// Whether repeating a commit within the little time that a drain has is of no use. While partitions are kept, all

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Consumer, Kept, Notice, Partition, Phase};
+use super::{Consumer, Ground, Kept, Notice, Partition, Phase};
 use crate::model::{Time, TopicId};
 use crate::ports::PartitionMetadata;
 
@@ -114,6 +114,7 @@ impl<P: Kept> Consumer<P> {
             let exists = found.iter().any(|partition| partition.partition == at.partition);
             self.epoch = self.epoch.next();
             let mut fresh = self.partition(at, topic);
+            fresh.ground = Ground::Firm;
             fresh.phase = match phase {
                 // The question is still open, and a commit tells which life it is of.
                 Phase::AwaitingCommitted => Phase::AwaitingCommitted,

@@ -127,6 +127,7 @@ struct Partition {
     /// The leader does not know that epoch: the next look replaces it, even by an older one.
     epoch_refused: bool,
     lineage: Lineage,
+    ground: Ground,
     /// The last leader epoch of which the owner before this one had read anything, as long as nothing later was read.
     settled_before: Option<LeaderEpoch>,
     /// For each handler, bytes of its deliveries that are running or will run soon: what fetching ahead is measured by.
@@ -156,6 +157,17 @@ enum Phase {
     Reading,
     /// A bug was found: nothing more happens here.
     Broken,
+}
+
+/// Whether the leader's log is the one that the position is of. Nothing is committed before that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// The group's position was told, and the leader was not asked yet.
+    Untested,
+    /// The log parted from what was read, and reading went back: perhaps not far enough.
+    Parted,
+    /// The leader answered with what follows the position.
+    Firm,
 }
 
 /// See the [module](self).
@@ -198,7 +210,9 @@ impl Topic {
 impl Partition {
     /// Whether there is something to commit.
     fn has_news(&self) -> bool {
-        matches!(self.phase, Phase::Reading | Phase::AwaitingBounds) && self.tracker.dirty()
+        matches!(self.phase, Phase::Reading | Phase::AwaitingBounds)
+            && self.ground == Ground::Firm
+            && self.tracker.dirty()
     }
 
     /// Records from an offset on are of this leader epoch or later ones. What the owner before this one settled beyond its

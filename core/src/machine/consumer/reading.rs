@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::leading::{Leader, Want};
 use super::{
-    Action, Arrival, Consumer, Delivery, DeliveryState, Event, Kept, LaneKey, Notice, PerPartition, Phase,
-    Read, ReadFault, Standing,
+    Action, Arrival, Consumer, Delivery, DeliveryState, Event, Ground, Kept, LaneKey, Notice, PerPartition,
+    Phase, Read, ReadFault, Standing,
 };
 use crate::machine::commit::{Admission, Broken};
 use crate::machine::delivery::History;
@@ -179,6 +179,7 @@ impl<P: Kept> Consumer<P> {
         if position < earliest {
             self.marks.hit("retention overtook the group");
             partition.position = earliest;
+            partition.ground = Ground::Firm;
             self.notice(Notice::Gap { at, from: position, to: earliest });
             self.pass(now, slot, earliest);
             self.partitions[slot].failures = 0;
@@ -230,6 +231,13 @@ impl<P: Kept> Consumer<P> {
         let draining = matches!(self.standing, Standing::Draining { .. });
         if draining {
             return self.marks.hit("fetched while draining");
+        }
+        let partition = &mut self.partitions[slot];
+        if !matches!(read.fault, Some(ReadFault::Diverging(_)))
+            && std::mem::replace(&mut partition.ground, Ground::Firm) != Ground::Firm
+            && partition.tracker.dirty()
+        {
+            self.commits.due_at(now);
         }
         let partition = &mut self.partitions[slot];
         let (mut from, mut epoch) = (partition.position, None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Action, Call, CallId, Consumer, DeliveryState, HandlerId, Kept, Notice, Ready, Standing};
 use crate::machine::delivery::{EndedCall, Outcome, Settled, Verdict};
-use crate::model::{Ordering, Time};
+use crate::model::{OnFailure, Ordering, Time};
 
 impl CallId {
     fn new(nonce: u32, index: usize) -> Self {
@@ -131,16 +131,19 @@ impl<P: Kept> Consumer<P> {
             handler.config.on_failure,
             &mut self.entropy,
         );
+        let is_lost = self.events[delivery.event as usize].ticket.is_none();
         match verdict {
             Verdict::Settle(settled) => self.settle(now, index, outcome, settled),
+            Verdict::Hold | Verdict::Retry(_)
+                if is_lost && handler.config.on_failure == OnFailure::Block && failed(outcome) =>
+            {
+                self.let_go(now, index, outcome);
+            }
             Verdict::Retry(wait) => {
                 self.retry_sequence += 1;
                 delivery.state = DeliveryState::Waiting(self.retry_sequence);
                 self.retries.push(Reverse((now + wait, self.retry_sequence, index)));
                 self.stall(index);
-            }
-            Verdict::Hold if self.events[delivery.event as usize].ticket.is_none() => {
-                self.let_go(now, index, outcome);
             }
             Verdict::Hold => {
                 self.marks.hit("an event blocks");

@@ -13,10 +13,14 @@
 //! reach yet: records that a later leader wrote than it had read from are none of it.
 //!
 //! Events that were read before the cut run to their end. They were acknowledged to their producer, and what their
-//! handlers do is not undone by the log's loss; only nothing is tracked for them any more. One that blocks is let go: it
-//! would hold up others for the sake of a record that is not there.
+//! handlers do is not undone by the log's loss; only nothing is tracked for them any more. One that fails where the policy
+//! is to block is let go: it would hold up others for the sake of a record that is not there.
+//!
+//! Two logs may part more than once, and each answer tells of one place. What is committed meanwhile would bind the next
+//! owner to a log that is lost, so nothing is until the leader has answered with records from where reading went on
+//! ([`Ground`]).
 
-use super::{Consumer, DeliveryState, Kept, Notice};
+use super::{Consumer, DeliveryState, Ground, Kept, Notice};
 use crate::machine::delivery::{Outcome, Settled};
 use crate::model::Time;
 use crate::ports::EpochEnd;
@@ -36,6 +40,9 @@ impl<P: Kept> Consumer<P> {
         let to = from.min(end);
         partition.position = to;
         partition.failures = 0;
+        if partition.ground == Ground::Firm {
+            partition.ground = Ground::Parted;
+        }
         let outcome = partition.tracker.cut(end);
         let at = partition.at.clone();
         for (_, event) in &mut self.events {

@@ -195,6 +195,13 @@ fn after_the_coordinator_moved_the_position_is_committed_again_there() {
     assert!(member.has(|action| matches!(action, Action::Commit { coordinator: BrokerId(8), .. })));
 }
 
+/// All open fetches are answered, with nothing: those of former assignments as well.
+fn leader_agrees(member: &mut Member) {
+    for _ in member.fetches() {
+        member.fetched("orders/0", "");
+    }
+}
+
 /// A member with the commit of a former assignment still under way, its partitions lost and given back.
 fn with_a_stray() -> (Member, RequestId) {
     let mut member = committing();
@@ -210,6 +217,7 @@ fn a_former_assignments_commit_that_is_taken_late_is_said_over() {
         let is_known = outcome.is_ok();
         let (mut member, stray) = with_a_stray();
         member.begins(&[("orders/0", 2)]);
+        leader_agrees(&mut member);
         member.pass(60 * SECOND);
         assert_eq!(member.commit(), Vec::<String>::new(), "nothing new, no commit");
         member.handle(Input::CommitDone { id: stray, outcome });
@@ -255,6 +263,23 @@ fn a_former_assignments_commit_that_is_taken_before_positions_are_read_is_said_o
     let (mut member, stray) = with_a_stray();
     member.handle(Input::CommitDone { id: stray, outcome: Ok(vec![Ok(())]) });
     member.begins(&[("orders/0", 2)]);
+    member.pass(60 * SECOND);
+    assert_eq!(member.commit(), Vec::<String>::new(), "the log may be another by now");
+    leader_agrees(&mut member);
+    assert_eq!(member.commit(), ["orders/0:2"]);
+}
+
+#[test]
+fn a_drain_leaves_a_doubt_to_the_next_assignment_where_no_leader_was_asked() {
+    let (mut member, stray) = with_a_stray();
+    member.begins(&[("orders/0", 2)]);
+    member.handle(Input::CommitDone { id: stray, outcome: Err(unknown()) });
+    member.revoke(SECOND);
+    assert_eq!((member.commit(), member.released), (Vec::new(), 1));
+    member.assigned(&["orders/0"]);
+    member.begins(&[("orders/0", 2)]);
+    leader_agrees(&mut member);
+    member.pass(60 * SECOND);
     assert_eq!(member.commit(), ["orders/0:2"]);
 }
 
@@ -314,6 +339,7 @@ fn what_is_in_doubt_stays_in_doubt_when_the_assignment_ends() {
     for mut member in [aborted, answered] {
         member.assigned(&["orders/0"]);
         member.begins(&[("orders/0", 2)]);
+        leader_agrees(&mut member);
         member.pass(58 * SECOND);
         assert_eq!(member.commit(), Vec::<String>::new(), "nothing new, no commit");
         member.pass(2 * SECOND);

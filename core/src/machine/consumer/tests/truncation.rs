@@ -55,9 +55,10 @@ fn what_now_stands_where_events_were_handled_and_committed_is_handled_too() {
     member.fetched_as("orders/0", left(2, 6));
     assert_eq!(member.notices(), [truncated(8, 5)], "all of epoch 3 is gone, whatever there is of epoch 2");
     assert_eq!(asked(&member), (5, Some(2)));
-    assert_eq!(member.commit(), ["orders/0:5"], "whoever comes next must not pass the new records either");
-    member.commit_accepted();
+    member.pass(60 * SECOND);
+    assert_eq!(member.commit(), Vec::<String>::new(), "the logs may part further down");
     member.fetched_as("orders/0", read_in(4, "5x 6y 7z"));
+    assert_eq!(member.commit(), ["orders/0:5"], "whoever comes next must not pass the new records either");
     assert_eq!(member.started(), ["charge orders/0@5", "charge orders/0@6", "charge orders/0@7"]);
 }
 
@@ -85,9 +86,9 @@ fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
     let mut member = member();
     member.fetched_as("orders/0", left(3, 6));
     assert_eq!(member.cancelled, Vec::<String>::new());
+    member.fetched_as("orders/0", read_in(4, "6b 7x"));
     assert_eq!(member.commit(), ["orders/0:5"]);
     member.commit_accepted();
-    member.fetched_as("orders/0", read_in(4, "6b 7x"));
     assert_eq!(member.started(), ["charge orders/0@7"], "6b waits for its like, which the log has lost");
     member.done("charge orders/0@5");
     member.done("charge orders/0@6");
@@ -105,20 +106,26 @@ fn events_that_are_lost_run_to_their_end_and_settle_nothing_of_the_new_log() {
 fn what_blocks_is_let_go_once_the_log_has_lost_it() {
     let lose = |member: &mut Member| {
         member.fetched_as("orders/0", left(3, 6));
-        member.commit_accepted();
         member.fetched_as("orders/0", read_in(4, "6b 7x"));
+        member.commit_accepted();
     };
     let mut before = member();
     before.finish("charge orders/0@6", Outcome::Permanent);
     lose(&mut before);
     assert_eq!(before.started(), ["charge orders/0@6", "charge orders/0@7"], "both of the new log");
-    let mut after = member();
-    lose(&mut after);
-    assert_eq!(after.started(), ["charge orders/0@7"]);
-    after.finish("charge orders/0@6", Outcome::Permanent);
-    assert_eq!(after.started(), ["charge orders/0@6"]);
-    let blocked = |notice: &Notice| matches!(notice, Notice::Blocked { .. });
-    assert!(!after.notices().iter().any(blocked), "nothing blocks");
+    for outcome in [Outcome::Permanent, Outcome::Failed, Outcome::Panicked, Outcome::TimedOut] {
+        let mut after = member();
+        lose(&mut after);
+        assert_eq!(after.started(), ["charge orders/0@7"]);
+        after.finish("charge orders/0@6", outcome);
+        assert_eq!(after.started(), ["charge orders/0@6"], "{outcome:?}");
+        let blocked = |notice: &Notice| matches!(notice, Notice::Blocked { .. });
+        assert!(!after.notices().iter().any(blocked), "nothing blocks");
+    }
+    let mut in_an_outage = member();
+    lose(&mut in_an_outage);
+    in_an_outage.finish("charge orders/0@6", Outcome::World);
+    assert_eq!(in_an_outage.started(), ["charge orders/0@7"], "that was not the handler's failure");
 }
 
 #[test]
