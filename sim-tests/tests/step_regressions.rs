@@ -489,3 +489,54 @@ fn the_failures_of_two_assignments_are_no_row() {
          ",
     );
 }
+
+/// Retention overtook a member, which went on behind the gap and named the epoch that it had read before it. The next leader
+/// still had the records of the gap, of a later epoch, and the member took that for a log that had been cut.
+#[test]
+fn a_gap_is_not_taken_for_a_log_that_was_cut() {
+    holds(
+        "\
+         set brokers 3\n\
+         set members 2\n\
+         set active-ms 18042\n\
+         set bursts 4\n\
+         set fetch-wait-ms 107\n\
+         seed 600006470\n\
+         quiet at 18.042s\n\
+         at 0.8s move-leader partition 0 to 2\n\
+         at 4.48s move-leader partition 0 to 1\n\
+         at 4.7s stall-replica partition 0 broker 0 for 6.2s\n\
+         at 4.8s trim partition 0 to 0\n\
+         at 8s move-leader partition 0 to 0\n\
+         strike slow of 8589934599 nth 35\n\
+         ",
+    );
+}
+
+/// A false alarm: a member was assigned a partition once more, was told no position until it stopped, and was blamed for what
+/// its assignment before had settled and could not commit.
+#[test]
+fn an_assignment_that_was_told_no_position_leaves_nothing() {
+    holds(
+        "\
+         set brokers 3\n\
+         set partitions 3\n\
+         set groups 2\n\
+         set members 2\n\
+         set producers 2\n\
+         set events 3\n\
+         set active-ms 3639\n\
+         seed 600030477\n\
+         quiet at 3.639s\n\
+         at 0s kill-broker 1 down 1s\n\
+         at 0.99s crash owner of partition 0 down 2.08s\n\
+         at 1.15s evict group 0 member 2\n\
+         at 3s kill-broker 2 down 1s\n\
+         at 3s spoil-metadata group 0 partition 2 how 59\n\
+         strike request-lost of 1 nth 5\n\
+         strike request-lost of 4294967297 nth 12\n\
+         strike deadlock of 0 nth 0\n\
+         strike deadlock of 0 nth 2\n\
+         ",
+    );
+}

@@ -28,6 +28,8 @@ struct Member {
     served: Position,
     /// It began to work with what it was served; the next answer belongs to another assignment.
     at_work: bool,
+    /// It was served since it was assigned the partition last.
+    is_present: bool,
     /// What it settled since, for certain.
     settled: BTreeSet<(HandlerNo, Offset)>,
     /// What it is done with since, as far as it can know: a transaction may have failed, or committed unknown to it.
@@ -68,6 +70,7 @@ impl Checker for Redelivery {
                 }
                 for ((_, of, _), member) in &mut self.members {
                     member.at_work |= of == group;
+                    member.is_present &= of != group;
                 }
             }
             Happening::Truncated { place, end, .. } => {
@@ -98,7 +101,7 @@ impl Checker for Redelivery {
                         served.offset = served.offset.min(known);
                         served.beyond = [].into();
                     }
-                    *member = Member { served, ..Member::default() };
+                    *member = Member { served, is_present: true, ..Member::default() };
                 }
             }
             Happening::Committed { group, place, life, offset, settled, outcome: Ok(()), .. }
@@ -181,6 +184,10 @@ impl Redelivery {
             else {
                 continue;
             };
+            // One that was not told a position knows of nothing that was settled.
+            if !member.is_present {
+                continue;
+            }
             let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();
             for (offset, _) in log.records() {
                 let mut handlers = ledger.run_by(life, *group, place.topic).into_iter().peekable();
@@ -309,6 +316,22 @@ mod tests {
         committed.committed(1, 0, 1, &[]);
         committed.stopped(0);
         committed.holds(Law::Redelivery, 3);
+    }
+
+    #[test]
+    fn what_an_assignment_before_settled_is_not_known_to_one_that_was_told_no_position() {
+        let mut story = Story::two_records();
+        story.served(0, 0, &[]);
+        story.handled(0, 0, RunEnd::Done);
+        story.quiet();
+        story.assigned(2, 0);
+        let mut told = story.clone();
+        story.stopped(0);
+        story.holds(Law::Redelivery, 1);
+        told.served(0, 0, &[]);
+        told.handled(0, 0, RunEnd::Done);
+        told.stopped(0);
+        told.breaks(Law::Redelivery, "left 0 of orders/0 settled but not committed");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::leading::{Leader, Want};
+use super::lineage::Lineage;
 use super::{
     Action, Arrival, Consumer, Delivery, DeliveryState, Event, Ground, Kept, LaneKey, Notice, PerPartition,
     Phase, Read, ReadFault, Standing,
@@ -179,6 +180,9 @@ impl<P: Kept> Consumer<P> {
         if position < earliest {
             self.marks.hit("retention overtook the group");
             partition.position = earliest;
+            // What was read before the gap does not tell who wrote what is right before its end: a leader that has those
+            // records would take the difference for a parting.
+            partition.lineage = Lineage::default();
             partition.ground = Ground::Firm;
             self.notice(Notice::Gap { at, from: position, to: earliest });
             self.pass(now, slot, earliest);

@@ -17,7 +17,7 @@
 //! is to block is let go: it would hold up others for the sake of a record that is not there.
 //!
 //! Two logs may part more than once, and each answer tells of one place. What is committed meanwhile would bind the next
-//! owner to a log that is lost, so nothing is until the leader has answered with records from where reading went on
+//! owner to a log that is lost, so nothing is until the leader has answered with what follows where reading went on
 //! ([`Ground`]).
 
 use super::{Consumer, DeliveryState, Ground, Kept, Notice};

@@ -62,6 +62,19 @@ fn what_now_stands_where_events_were_handled_and_committed_is_handled_too() {
     assert_eq!(member.started(), ["charge orders/0@5", "charge orders/0@6", "charge orders/0@7"]);
 }
 
+/// A leader that has not lost its first records would answer that the epoch before the gap ended before its end.
+#[test]
+fn behind_a_gap_no_leader_is_asked_for_the_epoch_before_it() {
+    let mut member = member();
+    member.fetched_as("orders/0", Err(ErrorCode::OffsetOutOfRange));
+    member.listed(&[("orders/0", Ok(20))]);
+    assert_eq!(asked(&member), (20, None));
+    member.fetched_as("orders/0", read_in(5, "20x"));
+    assert_eq!(asked(&member), (21, Some(5)), "from then on a cut shows again");
+    member.fetched_as("orders/0", left(4, 20));
+    assert_eq!(asked(&member).0, 20);
+}
+
 #[test]
 fn one_answer_with_several_epochs_tells_where_each_began() {
     for (kept, begins) in [(5, 9), (4, 7), (3, 7), (2, 5)] {
