@@ -414,6 +414,10 @@ mod tests {
         story.breaks(Law::Epochs, "committed 1 of orders/0 after 2");
         late.committed_late(1, 0, 1, Duration::from_secs(2));
         late.breaks(Law::Epochs, "rests at 1 of orders/0, but 2");
+        let mut again = late.clone();
+        again.pass(Duration::from_secs(1));
+        again.committed(1, 0, 1, &[]);
+        again.breaks(Law::Epochs, "committed 1 of orders/0 after 2");
         late.committed(1, 0, 2, &[]);
         late.holds(Law::Epochs, 3);
     }

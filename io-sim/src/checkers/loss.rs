@@ -174,6 +174,33 @@ mod tests {
     }
 
     #[test]
+    fn what_the_world_destroyed_is_not_owed_when_it_comes_back() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.destroyed(0..1);
+        story.truncated(0);
+        story.logged(0);
+        story.holds(Law::NoLoss, 1);
+    }
+
+    #[test]
+    fn whoever_took_over_since_a_record_was_cut_off_passes_over_what_stands_there_and_not_it() {
+        let mut story = Story::new();
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.sent_and_logged(1, Some(1), Nature::Good);
+        story.deployed_without(0);
+        story.truncated(1);
+        story.sent_and_logged(2, Some(1), Nature::Good);
+        story.assigned(2, 0);
+        story.served(0, 1, &[]);
+        story.committed(2, 0, 2, &[]);
+        story.holds(Law::NoLoss, 2);
+        story.truncated(1);
+        story.logged(1);
+        story.breaks(Law::NoLoss, "the record at 1");
+    }
+
+    #[test]
     fn what_was_passed_over_while_it_was_cut_off_is_not_owed_when_it_comes_back() {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Good);
