@@ -83,6 +83,8 @@ impl Place {
         let log = std::fs::File::create(self.folder.join(format!("{life}.log")))?;
         let child = Command::new(std::env::current_exe()?)
             .args(Orders::arguments(life, &self.kafka, &self.database, &self.journal(), self.plant))
+            // Its handlers panic on purpose, and the first backtrace of an unoptimised build holds a thread for seconds.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
