@@ -32,7 +32,7 @@ struct Member {
     is_present: bool,
     /// What it settled since, for certain.
     settled: BTreeSet<(HandlerNo, Offset)>,
-    /// What it is done with since, as far as it can know: a transaction may have failed, or committed unknown to it.
+    /// What it is done with since and knows of, if its transactions committed.
     done: BTreeSet<(HandlerNo, Offset)>,
 }
 
@@ -146,10 +146,14 @@ impl Checker for Redelivery {
                 let facts = ledger.facts().handler(handler);
                 let Some(member) = self.members.get_mut(&(life, facts.group, place)) else { return Ok(()) };
                 if matches!(end, RunEnd::Done | RunEnd::Ignored) {
-                    member.done.insert((handler, offset));
+                    let is_idempotent = facts.flavour == Flavour::Idempotent;
                     // What an exactly-once handler did may have an unknown outcome, and then it is handed out again.
-                    if facts.flavour == Flavour::Idempotent {
+                    if is_idempotent {
                         member.settled.insert((handler, offset));
+                    }
+                    // In the quiet the reply to its commit comes.
+                    if is_idempotent || ledger.is_quiet() {
+                        member.done.insert((handler, offset));
                     }
                 }
             }
@@ -216,6 +220,7 @@ impl Redelivery {
 mod tests {
     use super::super::story::Story;
     use super::*;
+    use crate::history::Nature;
 
     #[test]
     fn whoever_took_over_since_the_log_was_cut_begins_where_the_logs_part_and_hands_nothing_out_twice() {
@@ -332,6 +337,30 @@ mod tests {
         told.handled(0, 0, RunEnd::Done);
         told.stopped(0);
         told.breaks(Law::Redelivery, "left 0 of orders/0 settled but not committed");
+    }
+
+    #[test]
+    fn that_a_transaction_committed_is_known_where_its_reply_comes() {
+        for in_the_quiet in [false, true] {
+            let mut story = Story::exactly_once();
+            for event in 0..2 {
+                story.sent_and_logged(event, Some(0), Nature::Good);
+            }
+            story.assigned(1, 0);
+            story.served(0, 0, &[]);
+            if in_the_quiet {
+                story.quiet();
+            }
+            story.handled(0, 0, RunEnd::Done);
+            story.tx(&[0], &[0]);
+            story.quiet();
+            story.stopped(0);
+            if in_the_quiet {
+                story.breaks(Law::Redelivery, "left 0 of orders/0 settled but not committed");
+            } else {
+                story.holds(Law::Redelivery, 3);
+            }
+        }
     }
 
     #[test]

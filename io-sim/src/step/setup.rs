@@ -245,6 +245,9 @@ impl Setup {
         sometimes(&mut n.metadata, 3, 50, 120);
         sometimes(&mut n.lag, 2, 10, 20_000);
         sometimes(&mut n.batch, 2, 150, 1_500);
+        // A member hears of a rebalance with its next heartbeat, and what is left must do for a last commit and the join:
+        // the options refuse less.
+        n.rebalance = n.rebalance.max(2 * (n.session / 3) + 500);
         n.brokers = if draw.once_in(4) { 1 } else { 3 };
         n.min_in_sync = if n.brokers > 1 && draw.once_in(3) { 2 } else { 1 };
         n.blocking = if n.bad == 0 || draw.once_in(2) { 1 } else { 0 };
