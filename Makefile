@@ -72,8 +72,8 @@ small: ## Tries all orders of small worlds: two members, four events, up to two 
 smallest: ## Prints how small shrinking makes the failures of planted bugs, beside the smallest that there are.
 	$(SIM) smallest
 
-at: ## Shows the machines' world of SEED as it stands behind STEP.
-	$(SIM) at $(SEED) --step $(STEP)
+at: ## Shows the machines' world of SEED, or of PLAN=a file, as it stands behind STEP.
+	$(SIM) at $(or $(PLAN),$(SEED)) --step $(STEP)
 
 worlds: ## Runs the whole library in simulated worlds, of 1,000 seeds from FROM.
 	$(SIM) worlds --from $(FROM)
@@ -84,11 +84,11 @@ coverage: ## Prints what faults met in 20,000 runs of the machines, and what the
 pairs: ## Runs 1,000 plans with and without bad events or faults, and compares; SEED=n only that one.
 	$(SIM) pairs $(if $(SEED),--from $(SEED) --seeds 1,--from $(FROM))
 
-replay: ## Runs SEED again and shows every step; PLAN=a file, BUG=a planted bug, WORLD=1 for the whole library's world.
-	$(SIM) replay $(SEED) $(if $(PLAN),--plan $(PLAN)) $(if $(BUG),--bug $(BUG)) $(if $(WORLD),--world)
+replay: ## Runs SEED, or PLAN=a file, and shows every step; BUG=a planted bug; WORLD=1 for the library's world of SEED.
+	$(SIM) replay $(if $(WORLD),$(SEED) --world $(if $(PLAN),--plan $(PLAN)),$(or $(PLAN),$(SEED))) $(if $(BUG),--bug $(BUG))
 
-shrink: ## Makes the failing plan of SEED small and prints it as a test; PLAN=a file, BUG=a planted bug.
-	$(SIM) shrink $(SEED) $(if $(PLAN),--plan $(PLAN)) $(if $(BUG),--bug $(BUG))
+shrink: ## Makes the failing plan of SEED, or of PLAN=a file, small and prints it as a test; BUG=a planted bug.
+	$(SIM) shrink $(or $(PLAN),$(SEED)) $(if $(BUG),--bug $(BUG))
 
 planted: ## Looks for the planted bugs that must be found at once.
 	$(SIM) planted

@@ -153,9 +153,15 @@ impl fmt::Display for Report {
                 writeln!(f, "to see it: make replay SEED={seed}\nto make it small: make shrink SEED={seed}")?;
             } else {
                 let bug = self.bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default();
-                let from = if is_drawn { "" } else { " --plan FILE, the plan below in the file" };
+                let (run, where_it_is) = match is_drawn {
+                    true => (seed.to_string(), ""),
+                    false => ("FILE".to_owned(), ", the plan below in the file"),
+                };
                 for (to, word) in [("to see it", "replay"), ("to make it small", "shrink")] {
-                    writeln!(f, "{to}: cargo run --profile sim -p sim-tests -- {word} {seed}{bug}{from}")?;
+                    writeln!(
+                        f,
+                        "{to}: cargo run --profile sim -p sim-tests -- {word} {run}{bug}{where_it_is}"
+                    )?;
                 }
             }
             writeln!(f, "the plan:\n{}", self.plan)?;

@@ -1,7 +1,7 @@
 //! Runs that are made to fail: whoever tells of failures must tell of each, and end with the code that says so. A
 //! reporter that swallows failures is as green as a library without any.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use evenkeel_sim::step::CANARY;
 
@@ -38,6 +38,29 @@ fn each_run_that_fails_is_told_of_and_no_other() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_fails_is_told_at_once() {
+    for (word, seeds) in [("explore", "30"), ("worlds", "3")] {
+        let output = sim(&[word, "--from", "10", "--seeds", seeds, "--canary", "20"]);
+        let told = String::from_utf8(output.stderr).expect("it prints text");
+        let expected = if word == "explore" { vec![20] } else { Vec::new() };
+        assert_eq!(failed(&told), expected, "{told}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_ends_it() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sim-tests"))
+        .args(["replay", "110"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), &*output.stderr), (Some(6), &b""[..]));
 }
 
 #[test]
@@ -81,7 +104,12 @@ fn pairs_that_differ_are_told_of() {
 #[test]
 fn who_is_called_wrongly_says_so() {
     assert_eq!(sim(&["replay", "1", "--bug", "no-such-bug"]).status.code(), Some(2));
-    assert_eq!(sim(&["replay", "1", "--plan", "/no/such/plan"]).status.code(), Some(2));
+    assert_eq!(sim(&["replay", "/no/such/plan"]).status.code(), Some(2));
+    assert_eq!(sim(&["replay", "1", "--world", "--plan", "/no/such/plan"]).status.code(), Some(2));
+    assert_eq!(
+        sim(&["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--world"]).status.code(),
+        Some(2)
+    );
     assert_eq!(sim(&["diff", "5", "5", "--without", "no such line"]).status.code(), Some(2));
     assert_eq!(sim(&["diff", "5", "5"]).status.code(), Some(0));
 }
@@ -92,9 +120,10 @@ fn a_file_with_a_plan_stands_for_its_seed() {
     std::fs::write(&path, "seed 1149\nset events 3\nquiet at 2s\n").expect("it can be written");
     let file = path.to_str().expect("its name is text");
     let (same, shown) = (sim(&["diff", file, file]), sim(&["at", file, "--step", "5"]));
-    let other = sim(&["diff", file, "1149"]);
+    let (other, replayed) = (sim(&["diff", file, "1149"]), sim(&["replay", file]));
     std::fs::remove_file(&path).expect("it can be removed");
     assert_eq!(same.status.code(), Some(0), "{}", text(&same));
     assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
     assert_eq!(other.status.code(), Some(4), "{}", text(&other));
+    assert!(text(&replayed).contains("seed 1149 came to rest"), "{}", text(&replayed));
 }

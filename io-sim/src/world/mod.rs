@@ -128,11 +128,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
         if !self.is_clean() {
-            writeln!(
-                f,
-                "to see it: cargo run -p sim-tests -- replay --world {seed}\nthe plan:\n{}",
-                self.plan
-            )?;
+            writeln!(f, "to see it: make replay WORLD=1 SEED={seed}\nthe plan:\n{}", self.plan)?;
         }
         Ok(())
     }
