@@ -94,6 +94,10 @@ impl FromStr for Plan {
                 ["set", name, number] => {
                     numbers.read(name, number).map_err(|why| PlanError::of_line(nth, line, why))?;
                 }
+                ["set", ..] => {
+                    let why = "a number is set by `set NAME N`".to_owned();
+                    return Err(PlanError::of_line(nth, line, why));
+                }
                 _ => rest.push_str(line),
             }
             rest.push('\n');

@@ -83,7 +83,7 @@ impl Batch {
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for report in self.failures.values() {
-            writeln!(f, "{report}")?;
+            writeln!(f, "{report}\nto see it: make replay WORLD=1 SEED={}\n", report.seed)?;
         }
         let took = self.took.as_secs_f64();
         let per_second = |count: u64| count as f64 / took;

@@ -58,3 +58,20 @@ fn a_commit_that_waits_for_its_connection_ends_with_its_assignment() {
          at 58.7s cut process 2 from broker 2 for 2.972s",
     );
 }
+
+/// All brokers were down when the processes were asked to stop. The time for the last commit passed, what two handlers had
+/// done was handled again by the next owner, and the shutdown had said that nothing was left undone.
+#[test]
+fn a_shutdown_that_could_not_commit_says_so() {
+    comes_to_rest(
+        "seed 12
+         quiet at 58s
+         at 9.9s kill-broker 0 down 40s
+         at 9.9s kill-broker 1 down 40s
+         at 9.9s kill-broker 2 down 40s
+         at 10s stop process 0 down 1s
+         at 10s stop process 1 down 1s
+         at 10s stop process 2 down 1s
+        ",
+    );
+}

@@ -540,3 +540,126 @@ fn an_assignment_that_was_told_no_position_leaves_nothing() {
          ",
     );
 }
+
+/// A group's position was overtaken by retention, and it committed the log's new start without saying what stands before
+/// it. Then an unclean election cut the log below that, and it grew anew: nothing told the group, which waited past the
+/// end and never handled what came to stand below.
+#[test]
+fn a_log_cut_below_the_start_that_retention_left_is_noticed() {
+    holds(
+        "\
+         set brokers 2\n\
+         set events 5\n\
+         set active-ms 60000\n\
+         set bursts 2\n\
+         seed 1\n\
+         quiet at 70s\n\
+         at 15s stall-replica partition 0 broker 1 for 50s\n\
+         at 15s stop process 0 down 30s\n\
+         at 40s trim partition 0 to 0\n\
+         at 50s elect-unclean partition 0 to 1 behind 1s\n\
+         ",
+    );
+}
+
+/// The same for a group that had committed nothing yet and began at the start of the log.
+#[test]
+fn a_log_cut_below_the_start_that_a_new_group_was_told_is_noticed() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 24\n\
+         set bursts 2\n\
+         set active-ms 60000\n\
+         set delivery-ms 20000\n\
+         seed 1\n\
+         quiet at 70s\n\
+         at 0.001s crash process 0 down 45s\n\
+         at 15s stall-replica partition 0 broker 1 for 50s\n\
+         at 40s trim partition 0 to 0\n\
+         at 50s elect-unclean partition 0 to 1 behind 0.1s\n\
+         ",
+    );
+}
+
+/// The same again, and the member died. By the time the next one was told the position the log had grown past it, so it
+/// passed over what stood below without a word.
+#[test]
+fn whoever_takes_over_a_position_at_a_start_notices_the_cut_below_it() {
+    holds(
+        "\
+         set brokers 3\n\
+         set events 14\n\
+         set keys 12\n\
+         set bursts 2\n\
+         set active-ms 60000\n\
+         set delivery-ms 20000\n\
+         set handling-us 1000\n\
+         seed 1\n\
+         quiet at 80s\n\
+         at 15s stall-replica partition 0 broker 1 for 60s\n\
+         at 15s stop process 0 down 30s\n\
+         at 40s trim partition 0 to 0\n\
+         at 46s crash process 0 down 12s\n\
+         at 50s elect-unclean partition 0 to 1 behind 0.1s\n\
+         ",
+    );
+}
+
+/// A member was asked to stop, its last commit was slow, and it was evicted meanwhile. That its assignment had left
+/// something uncommitted it told after it had said that it was no more, to nobody: it had stopped cleanly.
+#[test]
+fn what_was_left_undone_is_told_before_the_member_is_no_more() {
+    holds(
+        "\
+         set events 1\n\
+         seed 10917\n\
+         quiet at 2.777s\n\
+         at 0.8s stop process 0 down 0.1s\n\
+         at 2s evict group 0 member 0\n\
+         strike slow of 3 nth 8\n\
+         ",
+    );
+}
+
+/// A false alarm: a member that had just been told a position was blamed for the records of the new log below it, of
+/// which it had not heard yet.
+#[test]
+fn nobody_holds_what_lies_below_all_that_it_asked_for() {
+    holds(
+        "\
+         set brokers 2\n\
+         set handlers 2\n\
+         set events 4\n\
+         set bad-percent 8\n\
+         set active-ms 21568\n\
+         set window 1\n\
+         seed 800184185\n\
+         quiet at 21.568s\n\
+         at 1s pause process 0 for 29s\n\
+         at 5.3s elect-unclean partition 0 to 1 behind 4.9s\n\
+         at 8s crash process 0 down 1s\n\
+         at 11.08s pause owner of partition 0 for 9.77s\n\
+         at 15s deploy group 0 handlers 65529 every 1s\n\
+         ",
+    );
+}
+
+/// A false alarm: a poison record was read, trimmed away, and counted as cut off when a replica that lacked it came to
+/// lead. Nothing tells its reader, which blocks on it as it should.
+#[test]
+fn what_was_trimmed_away_before_a_cut_may_block_for_ever() {
+    holds(
+        "\
+         set brokers 2\n\
+         set events 8\n\
+         set bad-percent 8\n\
+         set frozen-broker 1\n\
+         seed 800055392\n\
+         quiet at 12.339s\n\
+         at 6s kill-broker 0 down 1s\n\
+         at 7s elect-unclean partition 0 to 1 behind 3s\n\
+         at 9s trim partition 0 to 2\n\
+         ",
+    );
+}

@@ -79,13 +79,14 @@ impl<P: Kept> Member<P> {
         &self.group
     }
 
-    /// Carries news between the halves until neither has any.
+    /// Carries news between the halves until neither has any. What the consumer makes of the membership's news comes
+    /// before the next: nothing follows when the member is no more.
     fn route(&mut self, now: Time) {
         loop {
-            if let Some(action) = self.group.poll() {
-                self.take_from_group(now, action);
-            } else if let Some(action) = self.consumer.poll() {
+            if let Some(action) = self.consumer.poll() {
                 self.take_from_consumer(now, action);
+            } else if let Some(action) = self.group.poll() {
+                self.take_from_group(now, action);
             } else {
                 return;
             }

@@ -140,8 +140,18 @@ pub struct ListOffset {
 pub struct ListedOffset {
     /// The partition.
     pub at: TopicPartition,
-    /// The offset found.
-    pub outcome: Result<Option<Offset>, ErrorCode>,
+    /// What was found.
+    pub outcome: Result<Option<FoundOffset>, ErrorCode>,
+}
+
+/// An offset that a leader was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// The epoch of the leader that wrote what stands there, or would write it; `None` where brokers do not tell (before
+    /// Kafka 2.1).
+    pub leader_epoch: Option<LeaderEpoch>,
 }
 
 /// A topic to be created.

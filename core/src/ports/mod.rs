@@ -11,9 +11,9 @@ mod error;
 mod runtime;
 
 pub use broker::{
-    Broker, CreatedTopics, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset,
-    ListedOffset, Metadata, NewTopic, OutgoingRecord, PartitionMetadata, ProduceAnswer, ProduceRequest,
-    ResourceLimits, StartAt, TopicMetadata,
+    Broker, CreatedTopics, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition,
+    FoundOffset, ListOffset, ListedOffset, Metadata, NewTopic, OutgoingRecord, PartitionMetadata,
+    ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, TopicMetadata,
 };
 pub use coordinator::{
     Commit, CommitRequest, Coordinator, HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest, LeaveRequest,

@@ -10,9 +10,9 @@ use std::time::Duration;
 use evenkeel_core::error::{ErrorCode, Remedy};
 use evenkeel_core::model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    Broker, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset, ListedOffset,
-    Metadata, NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
-    TopicMetadata,
+    Broker, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, FoundOffset, ListOffset,
+    ListedOffset, Metadata, NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest,
+    ResourceLimits, StartAt, TopicMetadata,
 };
 use evenkeel_core::records::{AbortedTransaction, Batches};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -125,8 +125,9 @@ impl Broker for KafkaClient {
                 let told = told
                     .get(&(at.topic.as_str(), at.partition.0))
                     .ok_or_else(|| missing(&server, "partition", &at))?;
-                let outcome =
-                    refusal(told.error_code).map(|()| (told.offset >= 0).then_some(Offset(told.offset)));
+                let found =
+                    FoundOffset { offset: Offset(told.offset), leader_epoch: known_epoch(told.leader_epoch) };
+                let outcome = refusal(told.error_code).map(|()| (told.offset >= 0).then_some(found));
                 Ok(ListedOffset { at, outcome })
             })
             .collect()

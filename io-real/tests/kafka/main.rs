@@ -19,8 +19,8 @@ use evenkeel_core::model::{
     BrokerId, Header, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, WallTime,
 };
 use evenkeel_core::ports::{
-    Broker, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset, NewTopic,
-    OutgoingRecord, PortError, ProduceRequest, StartAt,
+    Broker, EpochEnd, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, ListOffset, ListedOffset,
+    NewTopic, OutgoingRecord, PortError, ProduceRequest, StartAt,
 };
 use kafka_protocol::records::{Record, RecordBatchDecoder};
 
@@ -42,6 +42,10 @@ fn new_topic(topic: &TopicName, partitions: u32, configs: &[(&str, &str)]) -> Ne
     NewTopic { topic: topic.clone(), partitions, replication_factor: Some(1), configs }
 }
 
+fn offset(listed: &ListedOffset) -> Result<Option<Offset>, ErrorCode> {
+    listed.outcome.map(|found| found.map(|found| found.offset))
+}
+
 /// Creates a topic and waits until the broker leads all its partitions. It says so in its metadata a moment before it
 /// does.
 async fn create(kafka: &KafkaClient, partitions: u32) -> (TopicName, BrokerId) {
@@ -55,7 +59,7 @@ async fn create(kafka: &KafkaClient, partitions: u32) -> (TopicName, BrokerId) {
         if let Some(leader) = leader {
             let ask = |partition| ListOffset { at: at(&topic, partition), start: StartAt::Latest };
             let listed = kafka.list_offsets(leader, numbers.clone().map(ask).collect()).await.unwrap();
-            if listed.iter().all(|listed| listed.outcome == Ok(Some(Offset(0)))) {
+            if listed.iter().all(|listed| offset(listed) == Ok(Some(Offset(0)))) {
                 return (topic, leader);
             }
         }
@@ -250,7 +254,11 @@ async fn offsets_are_found_by_position_and_by_time() {
     ] {
         let asked = vec![ListOffset { at: at(&topic, partition), start }];
         let listed = kafka.list_offsets(leader, asked).await.unwrap();
-        assert_eq!(listed[0].outcome, Ok(found.map(Offset)), "{partition} {start:?}");
+        assert_eq!(offset(&listed[0]), Ok(found.map(Offset)), "{partition} {start:?}");
+        if (partition, start) == (0, StartAt::Earliest) {
+            let epoch = listed[0].outcome.unwrap().unwrap().leader_epoch;
+            assert_eq!(epoch, Some(LeaderEpoch(0)), "a cut below the start is told by it");
+        }
     }
 }
 

@@ -249,9 +249,10 @@ impl Ledger {
             return forgotten;
         }
         for (place, log) in self.logs.iter().filter(|(place, _)| place.topic == facts.topic) {
-            let mut blocked = Vec::new();
+            let blocks = facts.on_failure == OnFailure::Block;
+            let mut blocked: Vec<_> = log.may_be_held().filter(|_| blocks).map(|(_, key)| key).collect();
             for (offset, record) in log.records() {
-                let may_block = record.nature != Nature::Good && facts.on_failure == OnFailure::Block;
+                let may_block = record.nature != Nature::Good && blocks;
                 if self.is_over(handler, *place, offset) {
                     if may_block && log.standing(handler, offset).rewound {
                         blocked.push(record.key);
@@ -263,11 +264,15 @@ impl Ledger {
                     (Ordering::Key, Some(key)) => blocked.contains(&Some(key)),
                     (Ordering::Key, None) | (Ordering::Unordered, _) => false,
                 };
+                // Nobody knows a record as poison who has not tried it.
+                let is_held = may_block
+                    && (record.nature == Nature::Undecodable || log.standing(handler, offset).tried);
+                if !is_held && !behind && !record.destroyed {
+                    forgotten.push((*place, offset));
+                }
                 if may_block {
                     // Also if it was destroyed since it was read.
                     blocked.push(record.key);
-                } else if !behind && !record.destroyed {
-                    forgotten.push((*place, offset));
                 }
             }
         }

@@ -50,6 +50,8 @@ pub struct Record {
 struct CutOff {
     /// Whether the world had destroyed it before.
     destroyed: bool,
+    nature: Nature,
+    key: Option<KeyNo>,
     /// Whether its topic was deleted since: then it does not come back.
     deleted: bool,
     /// What became of it for each handler.
@@ -106,7 +108,8 @@ impl Log {
         for (nth, record) in self.records.iter().enumerate().skip(end) {
             let Some(record) = record else { continue };
             let became = self.standings.iter().filter_map(|(handler, all)| Some((*handler, *all.get(nth)?)));
-            let lost = CutOff { destroyed: record.destroyed, deleted: false, became: became.collect() };
+            let Record { destroyed, nature, key, .. } = *record;
+            let lost = CutOff { destroyed, nature, key, deleted: false, became: became.collect() };
             self.cut_off.insert((Offset(nth as i64), record.event), lost);
         }
         self.records.truncate(end);
@@ -168,6 +171,13 @@ impl Log {
     ) -> impl Iterator<Item = &mut Standing> {
         let among = self.cut_off.iter_mut().filter(move |((offset, _), _)| offsets.contains(offset));
         among.map(move |(_, lost)| lost.became.entry(handler).or_default())
+    }
+
+    /// Records, with their keys, that may be open for ever although they were cut off: below the start of a log nothing
+    /// tells a reader of a cut.
+    pub fn may_be_held(&self) -> impl Iterator<Item = (Offset, Option<KeyNo>)> {
+        let held = self.cut_off.iter().filter(|(_, lost)| lost.destroyed && lost.nature != Nature::Good);
+        held.map(|((offset, _), lost)| (*offset, lost.key))
     }
 
     /// The world destroyed what there was below an offset, told or not.

@@ -85,6 +85,8 @@ mod tests {
         let mut story = Story::new();
         story.sent_and_logged(0, Some(1), Nature::Poison);
         story.sent_and_logged(1, Some(1), Nature::Good);
+        story.breaks(Law::NoLoss, "the record at 0");
+        story.handled(0, 0, RunEnd::Failed);
         story.holds(Law::NoLoss, 2);
         story.sent_and_logged(2, Some(2), Nature::Good);
         story.breaks(Law::NoLoss, "the record at 2");

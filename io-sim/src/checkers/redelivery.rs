@@ -18,8 +18,6 @@ pub struct Redelivery {
     stored: BTreeMap<(GroupNo, Place), Position>,
     owners: BTreeMap<(GroupNo, Place), Life>,
     runs: BTreeMap<RunNo, (Life, HandlerNo, Place, Offset)>,
-    /// Asked to stop when nothing was wrong any more.
-    stopping: BTreeSet<Life>,
 }
 
 /// What a member knows of a partition of its own.
@@ -30,6 +28,8 @@ struct Member {
     at_work: bool,
     /// It was served since it was assigned the partition last.
     is_present: bool,
+    /// What it committed last. What others do to the group's position is not its fault.
+    committed: Position,
     /// What it settled since, for certain.
     settled: BTreeSet<(HandlerNo, Offset)>,
     /// What it is done with since and knows of, if its transactions committed.
@@ -109,6 +109,9 @@ impl Checker for Redelivery {
             {
                 let handlers = ledger.run_by(*life, *group, place.topic);
                 let position = Position { offset: *offset, beyond: Arc::clone(settled), handlers };
+                if let Some(member) = self.members.get_mut(&(*life, *group, *place)) {
+                    member.committed = position.clone();
+                }
                 self.stored.insert((*group, *place), position);
             }
             Happening::PositionSet { group, place, .. } => {
@@ -163,12 +166,9 @@ impl Checker for Redelivery {
                     member.done.insert((*handler, *offset));
                 }
             }
-            Happening::StopAsked { life } if ledger.is_quiet() => {
-                self.stopping.insert(*life);
-            }
             Happening::LifeEnded { life, end } => {
                 self.runs.retain(|_, (of, ..)| of != life);
-                if *end == (End::Stopped { clean: true }) && self.stopping.contains(life) {
+                if *end == (End::Stopped { clean: true }) {
                     return self.left_nothing(ledger, *life, tested);
                 }
             }
@@ -193,6 +193,7 @@ impl Redelivery {
                 continue;
             }
             let stored = self.stored.get(&(*group, *place)).cloned().unwrap_or_default();
+            let is_committed = |offset| stored.covers(offset) || member.committed.covers(offset);
             for (offset, _) in log.records() {
                 let mut handlers = ledger.run_by(life, *group, place.topic).into_iter().peekable();
                 // What an earlier assignment settled and could not commit is not known to this one.
@@ -203,7 +204,7 @@ impl Redelivery {
                 // What is settled before the first open record is committed by the offset alone.
                 let may_be_cut = facts.metadata_is_cut && offset > stored.offset;
                 tested.count(Law::Redelivery);
-                if is_over && !stored.covers(offset) && !may_be_cut {
+                if is_over && !is_committed(offset) && !may_be_cut {
                     let story = format!(
                         "{life} stopped cleanly and left {offset} of {} settled but not committed: it will be handled again",
                         facts.place_name(*place),

@@ -186,7 +186,13 @@ impl fmt::Display for Verdict {
         for (law, story) in &self.broken {
             writeln!(f, "seed {} broke {law:?}: {story}", self.report.seed)?;
         }
-        writeln!(f, "{}", self.report)?;
+        match self.report.is_clean() && !self.broken.is_empty() {
+            // The library's own laws held.
+            true => {
+                writeln!(f, "hash {} after {} steps", self.report.trace.hash(), self.report.trace.steps())?
+            }
+            false => writeln!(f, "{}", self.report)?,
+        }
         if self.report.is_clean() {
             writeln!(f, "the plan:\n{}", self.report.plan)?;
         }

@@ -271,7 +271,7 @@ mod tests {
             Stroke::DriftClock { process: 1, ppm: -20_000 },
             Stroke::FreezeClock { process: 1, lasting: odd },
         ] {
-            let mut plan = FaultPlan::none(Seed(1));
+            let mut plan = FaultPlan { quiet_at: Time::from_millis(2_000), ..FaultPlan::none(Seed(1)) };
             plan.strokes.push((Time::from_millis(1_500), stroke));
             assert_eq!(plan.to_string().parse(), Ok(plan));
             let written: Vec<_> = stroke.to_string().split(' ').map(form).map(str::to_owned).collect();
@@ -299,6 +299,19 @@ mod tests {
         ] {
             assert!(bad.parse::<FaultPlan>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn faults_that_would_never_strike_are_not_taken_in_silence() {
+        for fault in ["chance reset 5ppm", "at 2s empty-pool for 1s", "strike reset of 1 nth 0"] {
+            let refused = fault.parse::<FaultPlan>().unwrap_err().to_string();
+            assert!(
+                refused.contains(fault) && refused.contains("`quiet at TIME` says until when"),
+                "{refused}"
+            );
+            assert!(format!("{fault}\nquiet at 3s").parse::<FaultPlan>().is_ok());
+        }
+        assert!("at 2s empty-pool for 1s\nquiet at 2s".parse::<FaultPlan>().is_err());
     }
 
     #[test]

@@ -114,6 +114,7 @@ fn lag(
     };
     let end = log.end();
     let frontier = log.records().find(may_be_open).map_or(end, |(offset, _)| offset);
+    let frontier = log.may_be_held().map(|(offset, _)| offset).fold(frontier, Offset::min);
     // Nobody has had anything to commit since somebody else set it.
     let is_foreign = ledger.is_set_by_others(number, place);
     let stored = world.stored(coordinator, group, place);

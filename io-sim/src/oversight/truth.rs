@@ -70,6 +70,11 @@ impl Truth {
         }
     }
 
+    /// Whether a process owns a partition.
+    pub(crate) fn owns_any(&self, life: Life) -> bool {
+        self.owners.values().any(|owner| *owner == life)
+    }
+
     /// Who owns a partition, in the first group that has it.
     pub(crate) fn owner(&self, place: Place) -> Option<Life> {
         self.owners.iter().find(|((_, at), _)| *at == place).map(|(_, life)| *life)

@@ -59,6 +59,9 @@ impl World {
                 self.ask(process, Lane::Data, broker, REQUEST, ask::leave(request), Question::Leave { id });
             }
             Action::Assigned { .. } => {
+                if let Some(present) = &mut self.processes[process].present {
+                    present.untidy = false;
+                }
                 self.work.let_go(life);
                 self.stands(process, Standing::Assigned, "assigned");
             }
@@ -158,8 +161,12 @@ impl World {
                 }
             }
             Notice::Uncommitted { .. } => {
-                present.untidy |= present.stopping_since.is_some();
+                present.untidy = true;
                 self.told(process, "uncommitted");
+            }
+            Notice::Cancelled { .. } => {
+                present.untidy = true;
+                self.told(process, "cancelled");
             }
             Notice::Bug { at, what } => {
                 let story = format!("{life} stopped {at} for a bug that it found in itself: {what}");

@@ -18,9 +18,10 @@ use evenkeel_core::machine::consumer::{self, Arrival, Kept, PerPartition, Read, 
 use evenkeel_core::machine::{group, member, produce};
 use evenkeel_core::model::{MemberId, Offset, PartitionId, RequestId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    CommitRequest, EpochEnd, FetchRequest, HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest,
-    LeaveRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata, PortError, ProduceAnswer,
-    ProduceRequest, ResourceLimits, StartAt, StoredOffset, StoredOffsets, SyncRequest, TopicMetadata,
+    CommitRequest, EpochEnd, FetchRequest, FoundOffset, HeartbeatRequest, JoinAnswer, JoinMember,
+    JoinRequest, LeaveRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata, PortError,
+    ProduceAnswer, ProduceRequest, ResourceLimits, StartAt, StoredOffset, StoredOffsets, SyncRequest,
+    TopicMetadata,
 };
 use evenkeel_core::records::{self, BatchOptions, Batches, Ended, RecordRef};
 
@@ -413,7 +414,12 @@ fn listed(answer: Answer, asked: Vec<TopicPartition>) -> Result<Vec<ListedOffset
     let Answer::ListOffsets(answer) = answer else { return Err(odd()) };
     let listed = asked.into_iter().map(|at| {
         let told = told(&answer.topics, &at, |listed| listed.partition)?;
-        Some(ListedOffset { at, outcome: told.outcome.map(|listed| listed.map(|listed| listed.offset)) })
+        Some(ListedOffset {
+            at,
+            outcome: told.outcome.map(|listed| {
+                listed.map(|listed| FoundOffset { offset: listed.offset, leader_epoch: listed.leader_epoch })
+            }),
+        })
     });
     listed.collect::<Option<_>>().ok_or_else(odd)
 }

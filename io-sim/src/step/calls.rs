@@ -446,13 +446,11 @@ impl World {
 
     pub(super) fn cancel_call(&mut self, process: usize, id: CallId) {
         let Some(present) = self.processes[process].present.as_mut() else { return };
-        let stopping = present.stopping_since.is_some();
         let Some(mut call) = present.calls.remove(&id) else { return };
         if let Phase::Tell(_) = call.phase {
             present.calls.insert(id, call);
             return;
         }
-        present.untidy |= stopping;
         self.end_runs(&mut call, RunEnd::Dropped);
         let trip = self.trip(&call);
         self.leave_tx(&call, trip);

@@ -111,6 +111,8 @@ bugs! {
     UnstartedCommitted B "unstarted-committed",
     /// A shutdown commits what is still in flight.
     InFlightCommitted B "in-flight-committed",
+    /// An assignment that ends with something undone says nothing of it.
+    UndoneUntold B "undone-untold",
     /// The late answer to a commit is taken for that of the next one.
     LateCommitAnswer C "late-commit-answer",
     /// A commit of a lost assignment is sent again under the next generation.

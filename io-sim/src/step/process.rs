@@ -89,7 +89,9 @@ pub(super) struct Present {
     pub(super) sending: BTreeMap<u64, Sending>,
     /// Since when it has been asked to stop.
     pub(super) stopping_since: Option<Time>,
-    /// The library said that something was left undone.
+    /// It had no partitions then: what it left undone was lost before.
+    pub(super) stops_outside: bool,
+    /// The library said that its last assignment left something undone.
     pub(super) untidy: bool,
 }
 
@@ -174,6 +176,7 @@ impl World {
             calls: BTreeMap::new(),
             sending: BTreeMap::new(),
             stopping_since: None,
+            stops_outside: false,
             untidy: false,
         });
         self.tell(Happening::LifeBegan { life, service, handlers: told });
@@ -449,6 +452,8 @@ impl World {
             return;
         }
         present.stopping_since = Some(self.now);
+        present.stops_outside =
+            matches!(present.brain, Brain::Member(_)) && present.standing == Standing::Outside;
         let life = present.life;
         let input = match present.brain {
             Brain::Member(_) => Input::Member(member::Input::Stop { until: self.now + (STOP - FAREWELL) }),

@@ -121,7 +121,7 @@ numbers! {
     /// Bytes of an event's payload, at most.
     payload "payload-bytes" 0..=1048576, 0,
     /// How long events are produced and faults strike, in milliseconds.
-    active "active-ms" 100..=86400000, 10000,
+    active "active-ms" 100..=240000, 10000,
     /// In how many bursts events come; zero for evenly.
     bursts "bursts" 0..=10000, 0,
     /// Records of a partition between the committed position and what was read, at most.
@@ -149,9 +149,9 @@ numbers! {
     /// How long running calls may go on when partitions are given up, in milliseconds.
     drain "drain-ms" 0..=86400000, 10000,
     /// How long a handler takes at most when nothing goes wrong, in microseconds.
-    handling "handling-us" 0..=864000000, 1000,
+    handling "handling-us" 0..=400000, 1000,
     /// How long after an input actions are performed, at most, in microseconds.
-    lag "lag-us" 0..=864000000, 0,
+    lag "lag-us" 0..=100000, 0,
     /// Bytes of a batch of several events.
     batch "batch-bytes" 100..=1073741824, 900000,
     /// How long an event may be on its way to the log, in milliseconds.

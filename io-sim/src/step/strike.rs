@@ -249,8 +249,10 @@ impl World {
     pub(super) fn exited(&mut self, process: usize, end: End) {
         let Some(life) = self.processes[process].present.as_ref().map(|present| present.life) else { return };
         let down = self.processes[process].down;
-        let since = self.processes[process].present.as_ref().and_then(|present| present.stopping_since);
-        let met_faults = since.is_some_and(|since| since < self.healed_at);
+        let present = self.processes[process].present.as_ref();
+        let met_faults = present.is_some_and(|present| {
+            present.stops_outside || present.stopping_since.is_some_and(|since| since < self.healed_at)
+        });
         let left = self.processes[process].present.as_ref().map_or_else(String::new, |present| {
             format!("{} calls run, cancelled or uncommitted: {}", present.calls.len(), present.untidy)
         });

@@ -53,8 +53,8 @@ pub(super) struct Work {
     vain: BTreeMap<Errand, Vain>,
     /// What runs or waits for another attempt.
     open: BTreeMap<(Life, HandlerNo), BTreeSet<(Place, Offset)>>,
-    /// Below, all is over for a group.
-    over: BTreeMap<(GroupNo, Place), Offset>,
+    /// Below, all that a process has read is over.
+    over: BTreeMap<(Life, Place), Offset>,
 }
 
 impl Work {
@@ -247,10 +247,11 @@ impl World {
         let Some(own) = ledger.process(life).map(|process| &process.handlers) else { return };
         let is_open =
             |nth: &i64| ledger.open_for(group, place, Offset(*nth)).any(|handler| own.contains(&handler));
-        let from = self.work.over.get(&(group, place)).copied().unwrap_or_default();
-        let first = (from.0..offset.0).find(is_open).map_or(offset.max(from), Offset);
+        // What lies below all that it asked for it does not hold, be it over or passed over.
+        let from = self.work.over.get(&(life, place)).map_or(offset, |over| offset.min(*over));
+        let first = (from.0..offset.0).find(is_open).map_or(offset, Offset);
         let open = (first.0..offset.0).filter(is_open).count() as u64;
-        self.work.over.insert((group, place), first);
+        self.work.over.insert((life, place), first);
         self.judge.put_to_test(Law::Memory);
         let numbers = &self.setup.numbers;
         if open > 0 && (open >= numbers.window || open * LEAST_WEIGHT >= numbers.window_bytes) {

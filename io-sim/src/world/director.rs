@@ -2,7 +2,7 @@
 
 mod strike;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -404,10 +404,13 @@ impl Director {
     async fn stop_all(&mut self) {
         self.restarts = false;
         let deadline = self.shared.now() + STOP;
-        for process in &self.processes {
-            if let Some(present) = &process.present {
-                present.ask_to_stop(&self.shared);
+        // What a process without partitions left undone was lost before.
+        let mut outside = BTreeSet::new();
+        for present in self.processes.iter().filter_map(|process| process.present.as_ref()) {
+            if !self.shared.lock().truth.owns_any(present.life) {
+                outside.insert(present.life);
             }
+            present.ask_to_stop(&self.shared);
         }
         while self.processes.iter().any(|process| process.present.is_some()) && !self.is_over() {
             if self.shared.now() >= deadline {
@@ -421,7 +424,7 @@ impl Director {
                 () = sleep_until(&self.shared, self.shared.now() + Duration::from_secs(1)).fuse() => None,
             };
             let Some((life, end)) = exited else { continue };
-            if end == (End::Stopped { clean: false }) {
+            if end == (End::Stopped { clean: false }) && !outside.contains(&life) {
                 let story = format!("{life} left work undone although nothing was wrong any more");
                 self.shared.lock().break_law(Breach::new(Law::Liveness, story));
             }

@@ -20,7 +20,7 @@ use evenkeel_cluster::message::{
 use evenkeel_core::error::ErrorCode;
 use evenkeel_core::model::{BrokerId, GroupName, MemberId, PartitionId, TopicId, TopicName, TopicPartition};
 use evenkeel_core::ports::{
-    Broker, CommitRequest, Coordinator, EpochEnd, FetchAnswer, FetchRequest, FetchedPartition,
+    Broker, CommitRequest, Coordinator, EpochEnd, FetchAnswer, FetchRequest, FetchedPartition, FoundOffset,
     HeartbeatRequest, JoinAnswer, JoinMember, JoinRequest, LeaveRequest, ListOffset, ListedOffset, Metadata,
     NewTopic, PartitionMetadata, PortError, ProduceAnswer, ProduceRequest, ResourceLimits, StartAt,
     StoredOffset, SyncRequest, TopicMetadata,
@@ -335,7 +335,9 @@ impl Broker for SimKafka {
         };
         let told = told(answer.topics, |listed| listed.partition);
         let listed = partitions.into_iter().map(|ListOffset { at, .. }| {
-            let outcome = told.get(&key(&at))?.outcome.map(|listed| listed.map(|listed| listed.offset));
+            let outcome = told.get(&key(&at))?.outcome.map(|listed| {
+                listed.map(|listed| FoundOffset { offset: listed.offset, leader_epoch: listed.leader_epoch })
+            });
             Some(ListedOffset { at, outcome })
         });
         listed.collect::<Option<_>>().ok_or_else(odd)

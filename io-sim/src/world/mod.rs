@@ -113,7 +113,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// What a person needs who has never seen the run: law, step, seed, hash, plan, and the command that replays it.
+    /// What a person needs who has never seen the run: law, step, seed, hash and plan.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seed = self.seed;
         match &self.outcome {
@@ -128,7 +128,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "hash {} after {} steps", self.trace.hash(), self.trace.steps())?;
         if !self.is_clean() {
-            writeln!(f, "to see it: make replay WORLD=1 SEED={seed}\nthe plan:\n{}", self.plan)?;
+            writeln!(f, "the plan:\n{}", self.plan)?;
         }
         Ok(())
     }

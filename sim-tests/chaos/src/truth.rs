@@ -140,7 +140,7 @@ async fn ends(kafka: &KafkaClient, topic: &TopicName) -> Result<BTreeMap<Partiti
             let at = TopicPartition { topic: topic.topic.clone(), partition: partition.partition };
             let asked = vec![ListOffset { at, start: StartAt::Latest }];
             for listed in kafka.list_offsets(leader, asked).await? {
-                ends.insert(listed.at.partition, listed.outcome?.unwrap_or_default());
+                ends.insert(listed.at.partition, listed.outcome?.map_or(Offset::ZERO, |found| found.offset));
             }
         }
     }

@@ -3,12 +3,14 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_channel::{Receiver, Sender};
 
 use super::Observer;
 use crate::engine::consume::News;
+use crate::machine::consumer::Notice;
 use crate::machine::group::GroupError;
 use crate::model::GroupName;
 
@@ -80,12 +82,20 @@ pub(super) struct Herald {
     pub(super) ready: Sender<Result<(), MemberFailure>>,
     pub(super) failure: FirstFailure,
     pub(super) observer: Option<Observer>,
+    /// Whether the last assignment ended before everything was done, so that some of it is delivered again.
+    pub(super) is_unfinished: AtomicBool,
 }
 
 impl Herald {
     pub(super) fn tell(&self, news: &News) {
         match news {
-            News::Assigned { .. } => self.word(Ok(())),
+            News::Assigned { .. } => {
+                self.is_unfinished.store(false, Ordering::Relaxed);
+                self.word(Ok(()));
+            }
+            News::Notice(Notice::Uncommitted { .. } | Notice::Cancelled { .. }) => {
+                self.is_unfinished.store(true, Ordering::Relaxed);
+            }
             News::Failed(error) => self.failed(MemberFailure::GaveUp(Arc::clone(error))),
             News::Unassigned | News::Notice(_) | News::Stopped => {}
         }
@@ -94,6 +104,10 @@ impl Herald {
         {
             tracing::error!(group = %self.group, ?news, "the observer panicked");
         }
+    }
+
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_unfinished.load(Ordering::Relaxed)
     }
 
     /// The member's task panicked.

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -84,15 +85,18 @@ pub struct Leftover {
     /// Groups whose members had not left when the deadline came. Their partitions are given to others when the session
     /// ends.
     pub groups: Vec<GroupName>,
+    /// Groups whose last assignment here ended with handlers cancelled, or with more settled than could be committed.
+    /// Those events are delivered again.
+    pub unfinished: Vec<GroupName>,
     /// Whether events were still being produced.
     pub producing: bool,
 }
 
 impl Leftover {
-    /// Whether everything came to rest in time.
+    /// Whether everything came to rest in time. If so, nothing that was handled is delivered again because of the stop.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.groups.is_empty() && !self.producing
+        self.groups.is_empty() && self.unfinished.is_empty() && !self.producing
     }
 }
 
@@ -115,6 +119,8 @@ struct MemberHandle {
     ready: Receiver<Result<(), MemberFailure>>,
     /// Closed when the member has left.
     left: Receiver<()>,
+    /// What it has told of itself.
+    herald: Arc<Herald>,
 }
 
 pub(super) async fn start<R, K, D>(bus: &Bus<R, K, D>) -> Result<Running<R, K, D>, StartError>
@@ -139,6 +145,7 @@ where
             ready: is_ready,
             failure: failure.clone(),
             observer: observer.clone(),
+            is_unfinished: AtomicBool::new(false),
         });
         let patience = entry.settings.rebalance_timeout.saturating_add(START_GRACE);
         launch(shared, entry.invokers, member, herald, ready, patience)
@@ -166,7 +173,7 @@ fn launch<R: Runtime, K: Broker + Coordinator, D>(
     let (begun, steps) = async_channel::bounded(1);
     let (stop, stops) = async_channel::unbounded();
     let (leaving, left) = async_channel::bounded::<()>(1);
-    let teller = Arc::clone(&herald);
+    let (teller, told) = (Arc::clone(&herald), Arc::clone(&herald));
     let task = MemberTask {
         runtime: shared.runtime.clone(),
         kafka: Arc::new(shared.kafka.session()),
@@ -182,7 +189,7 @@ fn launch<R: Runtime, K: Broker + Coordinator, D>(
         }
         drop(leaving);
     });
-    MemberHandle { group, patience, stop, steps, ready, left }
+    MemberHandle { group, patience, stop, steps, ready, left, herald: told }
 }
 
 /// Waits for all members at once, so that none that takes long hides the failure of another one.
@@ -241,6 +248,8 @@ impl<R: Runtime, K: Broker + Coordinator, D: Send + Sync + 'static> Running<R, K
             leftover.groups =
                 self.members.iter().filter(still_here).map(|member| member.group.clone()).collect();
         }
+        let unfinished = self.members.iter().filter(|member| member.herald.is_unfinished());
+        leftover.unfinished = unfinished.map(|member| member.group.clone()).collect();
         self.bus.shared.calls.close();
         let flushed = std::pin::pin!(self.bus.shared.produced.recv());
         let late = std::pin::pin!(runtime.sleep_until(deadline));
@@ -326,13 +335,22 @@ mod tests {
     fn member(group: &str) -> (MemberHandle, Ends) {
         let (is_ready, ready) = async_channel::bounded(1);
         let (begun, steps) = async_channel::bounded(1);
+        let group = GroupName::new(group).expect("a legal name");
+        let herald = Herald {
+            group: group.clone(),
+            ready: is_ready.clone(),
+            failure: FirstFailure::new(),
+            observer: None,
+            is_unfinished: AtomicBool::new(false),
+        };
         let handle = MemberHandle {
-            group: GroupName::new(group).expect("a legal name"),
+            group,
             patience: Duration::from_secs(90),
             stop: async_channel::unbounded().0,
             steps,
             ready,
             left: async_channel::bounded(1).1,
+            herald: Arc::new(herald),
         };
         (handle, Ends { ready: is_ready, begun })
     }

@@ -7,7 +7,7 @@ use crate::machine::backoff::Backoff;
 use crate::machine::commit::{CommitTracker, SettledSet, Unreadable, epochs};
 use crate::machine::group::Membership;
 use crate::model::{LAST_COMMIT, Offset, PartitionId, RequestId, Time, TopicName, TopicPartition};
-use crate::ports::{PortError, StoredOffset, StoredOffsets};
+use crate::ports::{FoundOffset, PortError, StoredOffset, StoredOffsets};
 
 /// Where the consumer stands with its group.
 #[derive(Debug, Clone)]
@@ -133,9 +133,8 @@ impl<P: Kept> Consumer<P> {
     }
 
     pub(super) fn on_lost(&mut self) {
-        if matches!(self.standing, Standing::Draining { .. }) {
-            self.tell_uncommitted();
-        }
+        self.tell_uncommitted();
+        self.tell_cancelled(self.live_calls);
         self.forget_assignment();
         self.standing = Standing::Unassigned;
     }
@@ -163,7 +162,7 @@ impl<P: Kept> Consumer<P> {
         self.act(Action::Released);
     }
 
-    /// A drain ends: what it could not commit will be delivered again.
+    /// An assignment ends: what it could not commit will be delivered again.
     fn tell_uncommitted(&mut self) {
         let partitions = self.partitions.iter().filter(|(_, partition)| partition.has_news()).count();
         if partitions > 0 {
@@ -172,9 +171,16 @@ impl<P: Kept> Consumer<P> {
         }
     }
 
+    fn tell_cancelled(&mut self, calls: usize) {
+        if calls > 0 {
+            self.notice(Notice::Cancelled { calls });
+        }
+    }
+
     fn cancel_calls(&mut self) {
         let live: Vec<_> =
             self.calls.iter().filter(|(_, call)| call.deliveries.is_some()).map(|(index, _)| index).collect();
+        self.tell_cancelled(live.len());
         for index in live {
             let id = self.call_id(index);
             self.act(Action::Cancel(id));
@@ -348,7 +354,9 @@ impl<P: Kept> Consumer<P> {
                 self.marks.hit("commit metadata ignored");
                 self.notice(Notice::MetadataIgnored { at: at.clone(), reason: reason.to_string().into() });
                 if let Unreadable::OtherTopic { .. } = reason {
-                    return self.begin_at_start(now, slot, Offset::ZERO);
+                    // Nothing lies before the first record, so it does not matter who wrote it.
+                    let start = FoundOffset { offset: Offset::ZERO, leader_epoch: None };
+                    return self.begin_at_start(now, slot, start);
                 }
                 SettledSet::empty(stored.offset)
             }
@@ -367,10 +375,11 @@ impl<P: Kept> Consumer<P> {
     }
 
     /// The start of a partition's log, for a group that has nothing committed for it: resolved once, then committed.
-    pub(super) fn begin_at_start(&mut self, now: Time, slot: usize, start: Offset) {
+    pub(super) fn begin_at_start(&mut self, now: Time, slot: usize, start: FoundOffset) {
         let partition = &mut self.partitions[slot];
-        partition.tracker = CommitTracker::new(start);
-        partition.position = start;
+        partition.tracker = CommitTracker::new(start.offset);
+        partition.position = start.offset;
+        partition.lineage = Lineage::beginning(start);
         partition.ground = Ground::Firm;
         partition.failures = 0;
         self.commits.due_at(now);

@@ -7,7 +7,7 @@
 
 use crate::machine::commit::EpochStart;
 use crate::model::{LeaderEpoch, Offset};
-use crate::ports::EpochEnd;
+use crate::ports::{EpochEnd, FoundOffset};
 
 /// How many epochs are told apart. A leader changes rarely, so what is older is long committed.
 const REMEMBERED: usize = 32;
@@ -30,6 +30,13 @@ impl Lineage {
             }
         }
         Self { began }
+    }
+
+    /// Nothing was read, and reading begins at the start of a log. What lay before it may be gone from this leader's log
+    /// and yet stand in another's, which a cut can make the one that counts; so the epoch that the log starts with is what
+    /// whoever leads next must have there.
+    pub(super) fn beginning(start: FoundOffset) -> Self {
+        Self::committed(start.leader_epoch, start.offset, Vec::new())
     }
 
     /// Where each epoch began, ascending.

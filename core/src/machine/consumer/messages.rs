@@ -338,9 +338,14 @@ pub enum Notice {
         /// The coordinator's answer.
         code: ErrorCode,
     },
-    /// A drain ended before everything settled could be committed: it will be delivered again.
+    /// An assignment ended before everything settled could be committed: it will be delivered again.
     Uncommitted {
         /// How many partitions.
         partitions: usize,
+    },
+    /// An assignment ended while handlers ran, and they were cancelled: their events will be delivered again.
+    Cancelled {
+        /// How many calls.
+        calls: usize,
     },
 }

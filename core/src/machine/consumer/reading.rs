@@ -15,7 +15,7 @@ use super::{
 use crate::machine::commit::{Admission, Broken};
 use crate::machine::delivery::History;
 use crate::model::{BrokerId, Offset, Ordering, RequestId, Time, TopicPartition};
-use crate::ports::{FetchPartition, FetchRequest, ListOffset, ListedOffset, PortError, StartAt};
+use crate::ports::{FetchPartition, FetchRequest, FoundOffset, ListOffset, ListedOffset, PortError, StartAt};
 
 /// The wait of a fetch that leaves partitions out because they have no credit: they must not wait long for a place in
 /// the next one.
@@ -174,15 +174,15 @@ impl<P: Kept> Consumer<P> {
     }
 
     /// A position was outside of the log, whose first offset is now known.
-    fn return_to_log(&mut self, now: Time, slot: usize, earliest: Offset) {
+    fn return_to_log(&mut self, now: Time, slot: usize, start: FoundOffset) {
         let partition = &mut self.partitions[slot];
-        let (at, position) = (partition.at.clone(), partition.position);
+        let (at, position, earliest) = (partition.at.clone(), partition.position, start.offset);
         if position < earliest {
             self.marks.hit("retention overtook the group");
             partition.position = earliest;
             // What was read before the gap does not tell who wrote what is right before its end: a leader that has those
             // records would take the difference for a parting.
-            partition.lineage = Lineage::default();
+            partition.lineage = Lineage::beginning(start);
             partition.ground = Ground::Firm;
             self.notice(Notice::Gap { at, from: position, to: earliest });
             self.pass(now, slot, earliest);

@@ -189,15 +189,31 @@ impl<C: Chance, S: Stroke> FromStr for Plan<C, S> {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self { quiet_at: S::QUIET_AT, ..Self::none(Seed(0)) };
         let mut seeds = 0;
+        let mut struck: Vec<(Time, usize, &str)> = Vec::new();
         for (nth, line) in text.lines().enumerate() {
             let said = line.split_once('#').map_or(line, |(said, _)| said);
             let words: Vec<_> = said.split_whitespace().collect();
             let error = |why| PlanError::of_line(nth + 1, line, why);
+            let strokes = plan.strokes.len();
             plan.take(&words).map_err(error)?;
             seeds += usize::from(words.first() == Some(&"seed"));
             if seeds > 1 {
                 return Err(error("a plan has one seed".to_owned()));
             }
+            match *words {
+                ["at", ..] => {
+                    struck.extend(plan.strokes[strokes..].iter().map(|(at, _)| (*at, nth + 1, line)))
+                }
+                ["chance" | "strike", ..] => struck.push((Time::ZERO, nth + 1, line)),
+                _ => {}
+            }
+        }
+        if let Some((_, nth, line)) = struck.iter().find(|(at, ..)| *at >= plan.quiet_at) {
+            let quiet = since_start(plan.quiet_at);
+            let why = format!(
+                "this would do nothing, for all is quiet from {quiet} on: `quiet at TIME` says until when there are faults"
+            );
+            return Err(PlanError::of_line(*nth, line, why));
         }
         // Two strokes of one moment keep the order in which they were written.
         plan.strokes.sort_by_key(|(at, _)| *at);
@@ -265,5 +281,5 @@ pub fn span(text: &str) -> Result<Duration, &'static str> {
 /// # Errors
 /// That it is none.
 pub fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
-    text.parse().map_err(|_| "a number is missing or too large")
+    text.parse().map_err(|_| "a number is missing, negative or too large")
 }

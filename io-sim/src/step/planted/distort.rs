@@ -264,6 +264,11 @@ impl World {
                 }
                 Some(_) | None => Action::Cancel(call),
             },
+            Action::Notice(consumer::Notice::Uncommitted { .. } | consumer::Notice::Cancelled { .. })
+                if bug == Planted::UndoneUntold =>
+            {
+                return;
+            }
             Action::Commit { id, coordinator, mut request } => {
                 let failures = self.scratch.commit_failures.get(&process).copied().unwrap_or_default();
                 if bug == Planted::CommitsEnd && failures >= 3 {

@@ -138,6 +138,9 @@ fn main() -> ExitCode {
             say!("{batch}");
             Ok(u8::from(!batch.failures.is_empty()))
         }
+        Command::Hash { seeds, steps_of: Some(other) } if !seeds.contains(&other) => {
+            Err(format!("--steps-of {other} is none of the seeds"))
+        }
         Command::Hash { seeds, steps_of } => {
             for seed in seeds {
                 let detail = if steps_of == Some(seed) { Detail::Steps(0..u64::MAX) } else { Detail::Hashes };

@@ -258,7 +258,7 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     let plan: Plan = text.parse().map_err(|error| format!("{name}: {error}"))?;
-    if !text.lines().any(|line| line.trim_start().starts_with("seed ")) {
+    if !text.lines().any(|line| line.split_whitespace().next() == Some("seed")) {
         return Err(format!("{name}: the plan has no line `seed N`, and means nothing without"));
     }
     Ok(plan)

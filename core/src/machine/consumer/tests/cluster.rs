@@ -36,6 +36,10 @@ pub(super) struct Log {
 }
 
 impl Log {
+    fn starts(&self) -> FoundOffset {
+        FoundOffset { offset: self.start, leader_epoch: None }
+    }
+
     pub(super) fn new(label: &str, leader: i32, entropy: &mut Entropy) -> Self {
         let first = Offset(i64::from(entropy.below(4)));
         let mut log = Self {
@@ -207,7 +211,7 @@ impl Cluster {
     pub(super) fn list(&self, broker: BrokerId, asked: &[ListOffset]) -> Vec<ListedOffset> {
         let answer = |asked: &ListOffset| {
             assert_eq!(asked.start, StartAt::Earliest, "nothing jumps to the end");
-            let outcome = self.led(broker, &asked.at).map(|(_, log)| Some(log.start));
+            let outcome = self.led(broker, &asked.at).map(|(_, log)| Some(log.starts()));
             ListedOffset { at: asked.at.clone(), outcome }
         };
         asked.iter().map(answer).collect()

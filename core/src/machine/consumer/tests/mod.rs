@@ -32,8 +32,8 @@ use crate::machine::delivery::Outcome;
 use crate::machine::group::Membership;
 use crate::model::{Generation, GroupName, MemberId, OnFailure, Ordering, PartitionId, TopicId};
 use crate::ports::{
-    CommitRequest, FetchPartition, FetchRequest, ListOffset, ListedOffset, Metadata, PartitionMetadata,
-    PortError, StartAt, StoredOffset, TopicMetadata,
+    CommitRequest, FetchPartition, FetchRequest, FoundOffset, ListOffset, ListedOffset, Metadata,
+    PartitionMetadata, PortError, StartAt, StoredOffset, TopicMetadata,
 };
 
 const SECOND: u64 = 1_000;
@@ -344,13 +344,18 @@ impl Member {
     }
 
     fn listed(&mut self, answers: &[(&str, Result<i64, ErrorCode>)]) {
+        self.listed_in(None, answers);
+    }
+
+    /// The logs start with records of this leader epoch.
+    fn listed_in(&mut self, leader_epoch: Option<LeaderEpoch>, answers: &[(&str, Result<i64, ErrorCode>)]) {
         let id = self.take("look-up of bounds", |action| match action {
             Action::ListOffsets { id, .. } => Some(*id),
             _ => None,
         });
         let answer = |(label, found): &(&str, Result<i64, ErrorCode>)| ListedOffset {
             at: at(label),
-            outcome: found.map(|offset| Some(Offset(offset))),
+            outcome: found.map(|offset| Some(FoundOffset { offset: Offset(offset), leader_epoch })),
         };
         self.handle(Input::Listed { id, outcome: Ok(answers.iter().map(answer).collect()) });
     }

@@ -87,7 +87,9 @@ impl Anything {
             }
             9..11 => {
                 let listed = self.many(|any| {
-                    let outcome = if any.below(3) == 0 { Err(any.code()) } else { Ok(Some(any.offset())) };
+                    let leader_epoch = (any.below(2) == 0).then(|| LeaderEpoch(any.below(9) as i32));
+                    let found = FoundOffset { offset: any.offset(), leader_epoch };
+                    let outcome = if any.below(3) == 0 { Err(any.code()) } else { Ok(Some(found)) };
                     ListedOffset { at: any.at(), outcome }
                 });
                 Input::Listed { id, outcome: self.maybe(listed) }

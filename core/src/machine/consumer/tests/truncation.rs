@@ -75,6 +75,37 @@ fn behind_a_gap_no_leader_is_asked_for_the_epoch_before_it() {
     assert_eq!(asked(&member).0, 20);
 }
 
+/// What was not read has epochs, too: those that the log starts with. A log that was cut below its start lacks them, also
+/// once it has grown anew.
+#[test]
+fn a_log_that_is_cut_below_the_start_that_was_told_is_read_from_where_it_ends() {
+    let mut behind_a_gap = member();
+    for event in ["5", "6", "7"] {
+        behind_a_gap.done(&format!("charge orders/0@{event}"));
+    }
+    behind_a_gap.pass(SECOND);
+    behind_a_gap.commit_accepted();
+    behind_a_gap.fetched_as("orders/0", Err(ErrorCode::OffsetOutOfRange));
+    let mut new_group = Member::new(shop());
+    new_group.assigned(&["orders/0"]);
+    new_group.described(&[("orders", &[1])]);
+    new_group.committed(&[("orders/0", None)]);
+    for member in [&mut behind_a_gap, &mut new_group] {
+        member.listed_in(Some(LeaderEpoch(5)), &[("orders/0", Ok(20))]);
+        assert_eq!(asked(member), (20, Some(5)));
+        member.pass(SECOND);
+        let committed = member.open.iter().find_map(|action| match action {
+            Action::Commit { request, .. } => request.commits.first(),
+            _ => None,
+        });
+        let told = committed.map(|commit| (commit.offset, commit.leader_epoch));
+        assert_eq!(told, Some((Offset(20), Some(LeaderEpoch(5)))), "whoever comes next asks for it, too");
+        member.notices();
+        member.fetched_as("orders/0", left(4, 12));
+        assert_eq!((member.notices(), asked(member)), (vec![truncated(20, 12)], (12, Some(4))));
+    }
+}
+
 #[test]
 fn one_answer_with_several_epochs_tells_where_each_began() {
     for (kept, begins) in [(5, 9), (4, 7), (3, 7), (2, 5)] {

@@ -536,7 +536,7 @@ impl World {
                 self.laws.blocked(one, poison)
             }
             Notice::Bug { at, what } => Err(Violation(format!("bug in {at}: {what}"))),
-            Notice::Uncommitted { .. } => {
+            Notice::Uncommitted { .. } | Notice::Cancelled { .. } => {
                 // Rightly only when the drain ran out of time.
                 self.laws.excuse();
                 Ok(())
