@@ -663,3 +663,26 @@ fn what_was_trimmed_away_before_a_cut_may_block_for_ever() {
          ",
     );
 }
+
+/// A false alarm: a process stood still between handing an event out and the handler's first run, longer than the policy
+/// spends on an event. The first failure was the last attempt.
+#[test]
+fn an_event_that_was_handed_out_before_a_pause_is_as_old_as_the_pause() {
+    holds(
+        "\
+         set topics 2\n\
+         set handlers 2\n\
+         set events 80\n\
+         set active-ms 7579\n\
+         set fetch-wait-ms 125\n\
+         set watch-interval-ms 500\n\
+         set lag-us 14601\n\
+         seed 1000034582\n\
+         quiet at 7.579s\n\
+         at 1.12s pause owner of partition 1 for 4.44s\n\
+         strike handler-fails of 1 nth 0\n\
+         strike handler-fails of 4294967306 nth 0\n\
+         strike handler-fails of 8589934598 nth 0\n\
+         ",
+    );
+}

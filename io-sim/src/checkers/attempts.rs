@@ -226,7 +226,11 @@ impl Attempts {
         let counted = handler.retry.max_attempts.is_some_and(|most| delivery.counted >= most.get());
         let stuck = delivery.stuck_since.map_or(Duration::ZERO, |since| at.since(since));
         let spent = at.since(delivery.began).saturating_sub(delivery.excused + stuck);
-        let late = handler.retry.total.is_some_and(|total| spent + SLACK >= total);
+        // One that was handed out before the process stood still is as old as the pause when its first run begins.
+        let notice = ledger.facts().slack.notice;
+        let resumed = ledger.process(id.0).and_then(|process| process.resumed);
+        let is_old = resumed.is_some_and(|at| (at..=at + notice).contains(&delivery.began));
+        let late = handler.retry.total.is_some_and(|total| is_old || spent + SLACK >= total);
         if permanent || counted || late {
             return Ok(());
         }
@@ -275,6 +279,26 @@ mod tests {
         story.pass(Duration::from_secs(10));
         story.given_up(0, 0, 1);
         story.holds(Law::Attempts, 3);
+    }
+
+    #[test]
+    fn what_was_handed_out_before_a_pause_is_as_old_as_the_pause() {
+        let mut story = Story::with(|handler| {
+            handler.on_failure = OnFailure::Discard;
+            let total = Some(Duration::from_secs(10));
+            handler.retry = RetryPolicy { max_attempts: None, total, ..OnFailure::Discard.default_retries() };
+        });
+        story.sent_and_logged(0, Some(1), Nature::Good);
+        story.assigned(1, 0);
+        story.paused_and_resumed(0);
+        let mut later = story.clone();
+        story.attempted(0, 0, 1, RunEnd::Failed);
+        story.given_up(0, 0, 1);
+        story.holds(Law::Attempts, 2);
+        later.pass(Duration::from_secs(1));
+        later.attempted(0, 0, 1, RunEnd::Failed);
+        later.given_up(0, 0, 1);
+        later.breaks(Law::Attempts, "given up after 1 attempts in 0ns, and its policy allows more");
     }
 
     #[test]
