@@ -14,6 +14,12 @@
 //! But for [`world`] and [`explore`](mod@explore) none of these knows a clock or a scheduler: the machines driven alone
 //! and the whole library on a simulated scheduler share them.
 
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulated world needs `--cfg madsim` among the rustflags of .cargo/config.toml; where RUSTFLAGS is set cargo \
+     ignores those: unset it, or add `--cfg madsim` to it"
+);
+
 pub mod checkers;
 pub mod database;
 pub mod explore;
