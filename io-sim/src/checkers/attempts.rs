@@ -258,15 +258,21 @@ mod tests {
         story
     }
 
-    #[test]
-    fn the_time_of_an_outage_is_not_the_handlers() {
+    /// A handler that is given so long for an event.
+    fn given_up_after(total: Duration) -> Story {
         let mut story = Story::with(|handler| {
             handler.on_failure = OnFailure::Discard;
-            let total = Some(Duration::from_secs(10));
+            let total = Some(total);
             handler.retry = RetryPolicy { max_attempts: None, total, ..OnFailure::Discard.default_retries() };
         });
         story.sent_and_logged(0, Some(1), Nature::Good);
         story.assigned(1, 0);
+        story
+    }
+
+    #[test]
+    fn the_time_of_an_outage_is_not_the_handlers() {
+        let mut story = given_up_after(Duration::from_secs(10));
         story.attempted(0, 0, 1, RunEnd::World);
         story.pass(Duration::from_secs(11));
         let mut at_once = story.clone();
@@ -283,13 +289,7 @@ mod tests {
 
     #[test]
     fn what_was_handed_out_before_a_pause_is_as_old_as_the_pause() {
-        let mut story = Story::with(|handler| {
-            handler.on_failure = OnFailure::Discard;
-            let total = Some(Duration::from_secs(10));
-            handler.retry = RetryPolicy { max_attempts: None, total, ..OnFailure::Discard.default_retries() };
-        });
-        story.sent_and_logged(0, Some(1), Nature::Good);
-        story.assigned(1, 0);
+        let mut story = given_up_after(Duration::from_secs(10));
         story.paused_and_resumed(0);
         let mut later = story.clone();
         story.attempted(0, 0, 1, RunEnd::Failed);

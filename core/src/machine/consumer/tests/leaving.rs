@@ -81,6 +81,17 @@ fn partitions_are_released_even_if_calls_and_commits_never_end() {
 }
 
 #[test]
+fn what_a_lost_assignment_leaves_undone_is_told() {
+    let mut member = member();
+    member.done("charge orders/0@0");
+    let calls = member.running.len();
+    member.handle(Input::Lost);
+    let notices = member.notices();
+    assert!(notices.contains(&Notice::Uncommitted { partitions: 1 }), "{notices:?}");
+    assert!(calls > 0 && notices.contains(&Notice::Cancelled { calls }), "{notices:?}");
+}
+
+#[test]
 fn a_last_commit_that_fails_is_repeated_until_there_is_no_time_left() {
     let mut member = member();
     member.done("charge orders/0@0");
